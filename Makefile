@@ -1,0 +1,39 @@
+# `make help` lists the targets. The first run of demo or test installs what it needs; see deploy/setup/setup.sh.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit fuzz kernel integration e2e bench lint proto setup-demo setup-test clean
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+SUITES := unit fuzz kernel integration e2e
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: setup-demo ## three hosts, real servers, agents, aggregator, dashboard; ARGS="--seconds 60" and others
+	@exec .venv/bin/python -m deploy.demo $(ARGS)
+
+test: setup-test ## lint, then all suites; says what was skipped and why
+	@status=0; $(MAKE) --no-print-directory lint || status=1; \
+	deploy/setup/suites.sh $(SUITES) || status=1; exit $$status
+
+$(SUITES): setup-test
+	@exec deploy/setup/suites.sh $@
+
+bench: setup-test ## costs, as ratios within one run
+	@exec .venv/bin/python -m bench $(ARGS)
+
+lint: setup-test ## ruff, mypy strict, clang-format, generated code is fresh
+	@exec deploy/setup/lint.sh
+
+proto: setup-test ## generate proto/sonde_pb2* from proto/sonde.proto
+	@deploy/setup/proto.sh
+
+setup-demo:
+	@deploy/setup/setup.sh demo
+
+setup-test:
+	@deploy/setup/setup.sh test
+
+clean: ## remove the virtual environment, caches and the demo's data
+	rm -rf .venv .sonde .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

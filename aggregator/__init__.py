@@ -1,0 +1,1 @@
+"""The aggregator: receives from agents, stores, serves SQL, health and metrics."""

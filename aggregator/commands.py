@@ -1,0 +1,63 @@
+"""`sonde aggregator` and `sonde sql`."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.option(
+    "--config", "file", type=click.Path(dir_okay=False), help="YAML file instead of /etc/sonde/aggregator.yml."
+)
+@click.option("--grpc-listen", metavar="HOST:PORT", help="Where agents deliver (127.0.0.1:7443).")
+@click.option("--api-listen", metavar="HOST:PORT", help="Health and metrics (127.0.0.1:9180).")
+@click.option("--sql-listen", metavar="HOST:PORT", help="SQL of the embedded engine (127.0.0.1:8123).")
+@click.option("--store", metavar="URL", help="chdb:///path or clickhouse://user:password@host:port/database.")
+@click.option("--insecure", is_flag=True, default=None, help="Let agents of other hosts deliver in plain text.")
+def aggregator(
+    file: str | None,
+    grpc_listen: str | None,
+    api_listen: str | None,
+    sql_listen: str | None,
+    store: str | None,
+    insecure: bool | None,
+) -> None:
+    """Receive from agents, store, serve SQL and metrics."""
+    from aggregator import config
+
+    said: dict[str, dict[str, Any]] = {
+        "grpc": {"listen": grpc_listen, "insecure": insecure},
+        "api": {"listen": api_listen},
+        "sql": {"listen": sql_listen},
+        "storage": {"url": store},
+    }
+    flags = {
+        part: given
+        for part, keys in said.items()
+        if (given := {key: item for key, item in keys.items() if item is not None})
+    }
+    settings = config.load(flags, file)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    from aggregator.program import run
+
+    run(settings)
+
+
+@click.command()
+@click.argument("query")
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option(
+    "--url", default="http://127.0.0.1:8123", envvar="SONDE_SQL_URL", show_default=True, show_envvar=True,
+    help="The aggregator's SQL port, or a ClickHouse server.",
+)  # fmt: skip
+@click.option("--database", default="sonde", show_default=True)
+@click.option("--token-file", type=click.Path(dir_okay=False), envvar="SONDE_SQL_TOKEN_FILE", show_envvar=True,
+              help="File with the token, where the port asks for one.")  # fmt: skip
+def sql(query: str, form: str, url: str, database: str, token_file: str | None) -> None:
+    """Run a query and print its result."""
+    from aggregator import sql_client
+
+    click.echo(sql_client.run(query, form, url, database, token_file), nl=False)

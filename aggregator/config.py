@@ -1,0 +1,127 @@
+"""Settings of the aggregator: file /etc/sonde/aggregator.yml, variables SONDE_AGGREGATOR__..., flags over both.
+
+Every limit of the aggregator is here, with its unit in its name; what a limit cuts off is counted (/metrics).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, SecretStr, model_validator
+
+from sonde import config
+
+PREFIX = "SONDE_AGGREGATOR__"
+DEFAULT_FILE = "/etc/sonde/aggregator.yml"
+MIB = 1024 * 1024
+_INSERT_MEMORY_BYTES = 256 * MIB
+
+
+class Retention(config.Settings):
+    """Days that each table keeps its rows."""
+
+    requests: int = Field(default=7, ge=1, le=3650)
+    request_stats_10s: int = Field(default=7, ge=1, le=3650)
+    request_stats_1m: int = Field(default=35, ge=1, le=3650)
+    request_stats_1h: int = Field(default=400, ge=1, le=3650)
+    statement_stats_1m: int = Field(default=35, ge=1, le=3650)
+    statement_texts: int = Field(default=90, ge=1, le=3650)
+    connections: int = Field(default=7, ge=1, le=3650)
+    host_reports: int = Field(default=35, ge=1, le=3650)
+    endpoint_reports: int = Field(default=35, ge=1, le=3650)
+    agent_stats: int = Field(default=14, ge=1, le=3650)
+    accepted_batches: int = Field(default=7, ge=1, le=3650)
+
+
+class Storage(config.Settings):
+    """Where the rows go, and the memory of the embedded engine."""
+
+    url: str = "chdb:///var/lib/sonde/store"
+    memory_bytes: int = Field(default=2048 * MIB, ge=256 * MIB)
+    insert_threads: int = Field(default=2, ge=1, le=32)
+    retention_days: Retention = Retention()
+
+
+class Grpc(config.Settings):
+    """The port that agents deliver to."""
+
+    listen: str = "127.0.0.1:7443"
+    insecure: bool = False
+    max_agents: int = Field(default=256, ge=1, le=10_000)
+    window_batches: int = Field(default=64, ge=1, le=10_000)
+
+
+class Limits(config.Settings):
+    """What one batch may hold; more is refused and counted."""
+
+    batch_bytes: int = Field(default=8 * MIB, ge=1024, le=256 * MIB)
+    content_bytes: int = Field(default=32 * MIB, ge=1024, le=1024 * MIB)
+    rows: int = Field(default=262_144, ge=1, le=1_000_000)
+    strings: int = Field(default=262_144, ge=1, le=4_000_000)
+    text_bytes: int = Field(default=65_536, ge=16)
+    name_bytes: int = Field(default=1_024, ge=16)
+    statements: int = Field(default=2_000, ge=1)
+    pending_bytes: int = Field(default=512 * MIB, ge=MIB)
+
+
+class Peers(config.Settings):
+    """How the other end of a connection is found."""
+
+    wait_s: float = Field(default=15.0, ge=0, le=600)
+    settle_s: float = Field(default=5.0, ge=0, le=600)
+    connections: int = Field(default=1_000_000, ge=1_000)
+    waiting_bytes: int = Field(default=256 * MIB, ge=MIB)
+    outside_prefix_v4: int = Field(default=32, ge=0, le=32)
+    outside_prefix_v6: int = Field(default=64, ge=0, le=128)
+    outside_hosts: int = Field(default=10_000, ge=1)
+
+
+class Sql(config.Settings):
+    """ClickHouse's HTTP interface over the embedded engine."""
+
+    listen: str = "127.0.0.1:8123"
+    token_file: str = ""
+    token: SecretStr = SecretStr("")
+    allowed_hosts: tuple[str, ...] = ()
+    max_memory_bytes: int = Field(default=384 * MIB, ge=MIB)
+    max_seconds: float = Field(default=30.0, gt=0, le=3600)
+    max_threads: int = Field(default=2, ge=1, le=256)
+    max_concurrent: int = Field(default=4, ge=1, le=64)
+    max_queue_s: float = Field(default=5.0, ge=0, le=600)
+    max_result_bytes: int = Field(default=128 * MIB, ge=1024)
+    max_query_bytes: int = Field(default=256 * 1024, ge=1024)
+
+
+class Api(config.Settings):
+    """Health and metrics."""
+
+    listen: str = "127.0.0.1:9180"
+
+
+class AggregatorSettings(config.Settings):
+    """Settings of `sonde aggregator`."""
+
+    storage: Storage = Storage()
+    grpc: Grpc = Grpc()
+    limits: Limits = Limits()
+    peers: Peers = Peers()
+    sql: Sql = Sql()
+    api: Api = Api()
+
+    @model_validator(mode="after")
+    def _leave_memory_for_inserts(self) -> AggregatorSettings:
+        queries = self.sql.max_memory_bytes * self.sql.max_concurrent
+        if queries + _INSERT_MEMORY_BYTES > self.storage.memory_bytes:
+            raise ValueError(
+                "sql.max_memory_bytes times sql.max_concurrent must leave 256 MiB of storage.memory_bytes to inserts"
+            )
+        return self
+
+
+def load(flags: dict[str, Any] | None = None, file: str | None = None) -> AggregatorSettings:
+    """Effective settings.
+
+    Raises:
+        ConfigError: a key is unknown or a value is wrong.
+    """
+    return config.load(AggregatorSettings, PREFIX, DEFAULT_FILE, flags, file)

@@ -1,0 +1,1 @@
+"""From an agent's stream to rows in the store, once."""

@@ -1,0 +1,237 @@
+"""The gRPC service: one bidirectional stream per agent, each batch answered exactly once.
+
+Messages are taken as bytes and parsed here, so that garbage is refused with a reason and does not end the stream.
+A stream reads ahead of its answers by at most grpc.window_batches; a batch that waits for its peers therefore holds up
+nothing but its own slot.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from typing import Any
+
+import grpc
+
+from aggregator.config import AggregatorSettings
+from aggregator.ingest import content, seal
+from aggregator.ingest.ledger import BatchId
+from aggregator.ingest.pipeline import Pipeline
+from aggregator.ingest.refusal import Refused
+from aggregator.metrics import Metrics
+from proto import sonde_pb2 as pb
+from sonde import WIRE_VERSION, __version__
+from sonde.errors import UsageError
+
+_log = logging.getLogger(__name__)
+
+_LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]", "::1")
+#: gRPC itself ends the stream beyond this multiple of limits.batch_bytes; up to it, a batch is refused with a reason.
+_HARD_LIMIT = 4
+
+
+class Stream:
+    """One agent's stream."""
+
+    def __init__(self, settings: AggregatorSettings, pipeline: Pipeline, metrics: Metrics) -> None:
+        self._settings = settings
+        self._pipeline = pipeline
+        self._metrics = metrics
+        self._answers: queue.SimpleQueue[pb.AggregatorMessage | None] = queue.SimpleQueue()
+        self._window = threading.Semaphore(settings.grpc.window_batches)
+        self._lock = threading.Lock()
+        self._unanswered = 0
+        self._read_all = False
+        self._ended = threading.Event()
+        self._agent: str | None = None
+
+    def end(self) -> None:
+        """The stream is gone: stop reading and answering."""
+        self._ended.set()
+        self._answers.put(None)
+
+    def read(self, frames: Iterator[bytes]) -> None:
+        """Take messages until the agent closes its side."""
+        try:
+            for frame in frames:
+                if self._ended.is_set():
+                    return
+                self._take(frame)
+        except grpc.RpcError:
+            pass  # the agent is gone
+        except Exception as error:
+            if not self._ended.is_set():
+                _log.warning("stream of %s ended: %s", self._agent, error)
+        finally:
+            with self._lock:
+                self._read_all = True
+                if self._unanswered == 0:
+                    self._answers.put(None)
+
+    def answers(self) -> Iterator[pb.AggregatorMessage]:
+        """Every answer, until all batches are answered and the agent closed its side."""
+        while (answer := self._answers.get()) is not None:
+            yield answer
+
+    def _take(self, frame: bytes) -> None:
+        try:
+            message = seal.parse_message(frame, self._settings.limits)
+            if message.WhichOneof("message") == "hello":
+                self._welcome(message.hello)
+                return
+        except Refused as refused:
+            self._refuse(refused, b"", 0)
+            return
+        sealed = message.batch
+        self._metrics.batches.inc()
+        self._metrics.bytes.inc(len(frame))
+        try:
+            with self._metrics.decode_seconds.time():
+                taken = self._open(sealed)
+        except Refused as refused:
+            self._refuse(refused, sealed.spool_id, sealed.sequence)
+            return
+        if taken is None:
+            self._metrics.repeated.inc()
+            self._acknowledge(sealed.spool_id, sealed.sequence)
+            return
+        while not self._window.acquire(timeout=1.0):
+            if self._ended.is_set():
+                return
+        with self._lock:
+            self._unanswered += 1
+        batch = BatchId(sealed.agent, sealed.spool_id, sealed.sequence)
+        done = self._answer_later(batch)
+        try:
+            self._pipeline.submit(batch, sealed.checksum, taken, done)
+        except Refused as refused:
+            done(refused)
+
+    def _open(self, sealed: pb.SealedBatch) -> content.Content | None:
+        """Its content; None if it was accepted before."""
+        if self._agent is None:
+            raise Refused(pb.Refusal.NO_HELLO, "say Hello before the first batch")
+        seal.check(sealed, self._agent, self._settings.limits)
+        if self._pipeline.repeated(BatchId(sealed.agent, sealed.spool_id, sealed.sequence), sealed.checksum):
+            return None
+        return content.read(seal.open_batch(sealed), self._settings.limits)
+
+    def _welcome(self, hello: pb.Hello) -> None:
+        seal.check_version(hello.wire_version)
+        if not 0 < len(hello.agent.encode()) <= self._settings.limits.name_bytes:
+            raise Refused(pb.Refusal.MALFORMED, "Hello without the agent's name")
+        self._agent = hello.agent
+        welcome = pb.Welcome(
+            wire_version=WIRE_VERSION,
+            aggregator_version=__version__,
+            max_batch_bytes=self._settings.limits.batch_bytes,
+        )
+        self._answers.put(pb.AggregatorMessage(welcome=welcome))
+
+    def _answer_later(self, batch: BatchId) -> Callable[[Refused | None], None]:
+        def done(refused: Refused | None) -> None:
+            if refused is None:
+                self._acknowledge(batch.spool_id, batch.sequence)
+            else:
+                self._refuse(refused, batch.spool_id, batch.sequence)
+            self._window.release()
+            with self._lock:
+                self._unanswered -= 1
+                if self._read_all and self._unanswered == 0:
+                    self._answers.put(None)
+
+        return done
+
+    def _acknowledge(self, spool_id: bytes, sequence: int) -> None:
+        self._answers.put(pb.AggregatorMessage(ack=pb.Ack(spool_id=spool_id, sequence=sequence)))
+
+    def _refuse(self, refused: Refused, spool_id: bytes, sequence: int) -> None:
+        self._metrics.refused.labels(refused.reason).inc()
+        _log.warning("refused %s of %s, sequence %d: %s", refused.reason, self._agent, sequence, refused)
+        refusal = pb.Refusal(
+            spool_id=spool_id,
+            sequence=sequence,
+            code=refused.code,  # type: ignore[arg-type]
+            message=str(refused),
+            retryable=refused.retryable,
+        )
+        self._answers.put(pb.AggregatorMessage(refusal=refusal))
+
+
+class IngestServer:
+    """The gRPC server."""
+
+    def __init__(self, settings: AggregatorSettings, pipeline: Pipeline, metrics: Metrics) -> None:
+        """Bind, without serving yet.
+
+        Raises:
+            UsageError: the address is not local and --insecure is not given, or it cannot be bound.
+        """
+        self._settings = settings
+        self._pipeline = pipeline
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._streams: set[Stream] = set()
+        listen = settings.grpc.listen
+        host = listen.rpartition(":")[0]
+        if host not in _LOCAL_NAMES and not settings.grpc.insecure:
+            raise UsageError(
+                f"grpc.listen {listen} is reachable from other hosts and this release has no TLS settings yet; "
+                "listen on 127.0.0.1 or accept plain text with --insecure"
+            )
+        self._server = grpc.server(
+            futures.ThreadPoolExecutor(settings.grpc.max_agents, thread_name_prefix="stream"),
+            maximum_concurrent_rpcs=settings.grpc.max_agents,
+            options=[
+                ("grpc.max_receive_message_length", _HARD_LIMIT * settings.limits.batch_bytes),
+                ("grpc.so_reuseport", 0),
+                ("grpc.keepalive_time_ms", 30_000),
+                ("grpc.keepalive_timeout_ms", 10_000),
+                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            ],
+        )
+        deliver = grpc.stream_stream_rpc_method_handler(
+            self._deliver, request_deserializer=None, response_serializer=pb.AggregatorMessage.SerializeToString
+        )
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("sonde.v1.Ingest", {"Deliver": deliver}),)
+        )
+        try:
+            self.port = self._server.add_insecure_port(listen)
+        except RuntimeError:
+            self.port = 0
+        if self.port == 0:
+            raise UsageError(f"grpc.listen {listen} cannot be bound; is another aggregator running?")
+
+    def _deliver(self, frames: Iterator[bytes], context: Any) -> Iterator[pb.AggregatorMessage]:
+        stream = Stream(self._settings, self._pipeline, self._metrics)
+        if not context.add_callback(stream.end):
+            return
+        self._metrics.agents.inc()
+        with self._lock:
+            self._streams.add(stream)
+        reader = threading.Thread(target=stream.read, args=(frames,), name="read", daemon=True)
+        reader.start()
+        try:
+            yield from stream.answers()
+        finally:
+            stream.end()
+            with self._lock:
+                self._streams.discard(stream)
+            self._metrics.agents.dec()
+
+    def start(self) -> None:
+        """Serve."""
+        self._server.start()
+
+    def stop(self, grace_s: float) -> None:
+        """End all streams after the answers they have; call when the pipeline has stopped."""
+        stopped = self._server.stop(grace_s)
+        with self._lock:
+            streams = list(self._streams)
+        for stream in streams:
+            stream.end()
+        stopped.wait()

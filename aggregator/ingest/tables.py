@@ -1,0 +1,314 @@
+"""Arrow tables, one per table of the store, from a checked batch and its resolved links.
+
+Texts stay dictionary-encoded from the wire to the store: an index column, never one object a row. The column names and
+units are those of storage/schema; 100 ns on the wire become nanoseconds here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from aggregator.ingest.content import Columns, Content
+from aggregator.ingest.groups import U64, Groups
+from proto import sonde_pb2 as pb
+from sonde import batches
+from sonde.ids import exchange_ids
+
+_BUCKET_S = 10
+_US = 1_000_000
+TICK_NS = np.uint64(100)
+
+_PROTOCOLS = pa.array([name.lower() for name in pb.Protocol.keys()])  # noqa: SIM118
+_ERRORS = (pb.CLIENT_ERROR, pb.SERVER_ERROR, pb.NO_RESPONSE)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The other end of every link: codes (links,) into `names`."""
+
+    names: list[str]
+    remote_host: npt.NDArray[np.int32]
+    remote_service: npt.NDArray[np.int32]
+
+
+def _texts(codes: npt.NDArray[Any], dictionary: pa.Array) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), dictionary)
+
+
+def _plain(codes: npt.NDArray[Any], dictionary: pa.Array) -> pa.Array:
+    return dictionary.take(pa.array(codes.astype(np.int64)))
+
+
+def _same(text: str, rows: int) -> pa.Array:
+    return _texts(np.zeros(rows, dtype=np.int32), pa.array([text]))
+
+
+def _time(microseconds: npt.NDArray[Any]) -> pa.Array:
+    return pa.array(microseconds.astype(np.int64), pa.timestamp("us", "UTC"))
+
+
+def _addresses(packed: npt.NDArray[np.uint8]) -> pa.Array:
+    data = np.ascontiguousarray(packed)
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(data), [None, pa.py_buffer(data.tobytes())])
+
+
+class Tables:
+    """The tables of one batch."""
+
+    def __init__(self, content: Content, ends: Ends) -> None:
+        self._content = content
+        self._ends = ends
+        self._strings = pa.array(content.strings, pa.string())
+        self._names = pa.array(ends.names, pa.string())
+        self._links = content.sections["links"]
+
+    def _link_columns(self, link: npt.NDArray[Any]) -> dict[str, pa.Array]:
+        of, links = link.astype(np.int64), self._links
+        return {
+            "host": _same(self._content.host.name, len(of)),
+            "service": _texts(links["service"][of], self._strings),
+            "role": pa.array(links["role"][of].astype(np.int8)),
+            "pid": pa.array(links["pid"][of].astype(np.uint32)),
+            "comm": _texts(links["comm"][of], self._strings),
+            "local_ip": _addresses(links["local_ip"][of]),
+            "local_port": pa.array(links["local_port"][of].astype(np.uint16)),
+            "remote_ip": _addresses(links["remote_ip"][of]),
+            "remote_port": pa.array(links["remote_port"][of].astype(np.uint16)),
+            "remote_host": _texts(self._ends.remote_host[of], self._names),
+            "remote_service": _texts(self._ends.remote_service[of], self._names),
+            "connection_id": pa.array(links["connection_id"][of]),
+        }
+
+    def requests(self) -> pa.Table:
+        """Raw rows."""
+        rows = self._content.sections["requests"]
+        flags = rows["flags"].astype(np.uint32)
+        exchange = exchange_ids(self._links["connection_id"][rows["link"].astype(np.int64)], rows["offset"])
+        exchange[(flags & batches.NO_EXCHANGE_ID) != 0] = 0
+        columns = {"start": _time(rows["start"]), **self._link_columns(rows["link"])}
+        columns |= {
+            "protocol": _texts(rows["protocol"], _PROTOCOLS),
+            "operation": _texts(rows["operation"], self._strings),
+            "resource": _texts(rows["resource"], self._strings),
+            "statement_id": pa.array(rows["statement_id"]),
+            "statement": _plain(rows["statement"], self._strings),
+            "statement_truncated": pa.array(((flags & batches.STATEMENT_TRUNCATED) != 0).astype(np.uint8)),
+            "status": pa.array(rows["status"].astype(np.int8)),
+            "status_code": _texts(rows["status_code"], self._strings),
+            "queue_exact": pa.array(((flags & batches.QUEUE_NOT_EXACT) == 0).astype(np.uint8)),
+            "request_bytes": pa.array(rows["request_bytes"]),
+            "response_bytes": pa.array(rows["response_bytes"]),
+            "ended_by": pa.array(rows["ended_by"].astype(np.int8)),
+            "tls": pa.array(((flags & batches.TLS) != 0).astype(np.uint8)),
+            "exchange_id": pa.array(exchange),
+            "weight": pa.array(rows["weight"].astype(np.uint32)),
+            "replay": pa.array(np.full(len(flags), self._content.host.replay, dtype=np.uint8)),
+        }
+        for name in ("duration", "queue", "receive", "process", "transfer", "gap"):
+            columns[f"{name}_ns"] = pa.array(rows[name] * TICK_NS)
+        return pa.table(columns)
+
+    def request_stats(self) -> pa.Table:
+        """Totals of 10 s by time of completion, with sketches; one row a group."""
+        rows = self._content.sections["requests"]
+        of = rows["link"].astype(np.int64)
+        end_s = (rows["start"] + rows["duration"] // np.uint64(10)) // np.uint64(_US)
+        bucket = end_s // np.uint64(_BUCKET_S) * np.uint64(_BUCKET_S)
+        role, service = self._links["role"][of], self._links["service"][of]
+        remote_host, remote_service = self._ends.remote_host[of], self._ends.remote_service[of]
+        groups = Groups.by(
+            [bucket, role, service, remote_host, remote_service, rows["protocol"], rows["operation"], rows["resource"],
+             rows["status"]]
+        )  # fmt: skip
+        one, weight = groups.first, rows["weight"]
+        columns = {
+            "time": pa.array(bucket[one].astype(np.uint32)),
+            "host": _same(self._content.host.name, len(one)),
+            "service": _texts(service[one], self._strings),
+            "role": pa.array(role[one].astype(np.int8)),
+            "remote_host": _texts(remote_host[one], self._names),
+            "remote_service": _texts(remote_service[one], self._names),
+            "protocol": _texts(rows["protocol"][one], _PROTOCOLS),
+            "operation": _texts(rows["operation"][one], self._strings),
+            "resource": _texts(rows["resource"][one], self._strings),
+            "status": pa.array(rows["status"][one].astype(np.int8)),
+            "requests": pa.array(groups.sums(weight)),
+            "estimated": pa.array((groups.sums(weight) != groups.sums(np.ones_like(weight))).astype(np.uint8)),
+            "request_bytes": pa.array(groups.sums(rows["request_bytes"] * weight)),
+            "response_bytes": pa.array(groups.sums(rows["response_bytes"] * weight)),
+        }
+        for name in ("duration", "queue", "receive", "process", "transfer"):
+            nanoseconds = rows[name] * TICK_NS
+            columns[f"{name}_sum_ns"] = pa.array(groups.sums(nanoseconds * weight))
+            if name != "receive":
+                columns[name] = groups.sketches(nanoseconds, weight)
+        return pa.table(columns)
+
+    def statement_stats(self, limit: int) -> pa.Table | None:
+        """Totals of statements by minute of completion; beyond the `limit` most frequent they are statement_id 0."""
+        rows = _where(self._content.sections["requests"], lambda rows: rows["statement_id"] != 0)
+        if len(rows["link"]) == 0:
+            return None
+        of = rows["link"].astype(np.int64)
+        end_s = (rows["start"] + rows["duration"] // np.uint64(10)) // np.uint64(_US)
+        minute = end_s // np.uint64(60) * np.uint64(60)
+        statement, weight = _most_frequent(rows["statement_id"], limit), rows["weight"]
+        role, service = self._links["role"][of], self._links["service"][of]
+        remote_service = self._ends.remote_service[of]
+        groups = Groups.by([minute, role, service, remote_service, statement])
+        one = groups.first
+        nanoseconds = rows["duration"] * TICK_NS
+        failed = np.isin(rows["status"], _ERRORS).astype(np.uint64)
+        return pa.table(
+            {
+                "time": pa.array(minute[one].astype(np.uint32)),
+                "host": _same(self._content.host.name, len(one)),
+                "service": _texts(service[one], self._strings),
+                "role": pa.array(role[one].astype(np.int8)),
+                "remote_service": _texts(remote_service[one], self._names),
+                "statement_id": pa.array(statement[one]),
+                "requests": pa.array(groups.sums(weight)),
+                "errors": pa.array(groups.sums(failed * weight)),
+                "duration_sum_ns": pa.array(groups.sums(nanoseconds * weight)),
+                "duration": groups.sketches(nanoseconds, weight),
+            }
+        )
+
+    def connections(self) -> pa.Table:
+        """Connection reports."""
+        rows = self._content.sections["connections"]
+        columns = {name: _time(rows[name]) for name in ("time", "opened", "closed")} | self._link_columns(rows["link"])
+        columns |= {"outcome": pa.array(rows["outcome"].astype(np.int8)), "connect_ns": pa.array(rows["connect"] * 100)}
+        for name in ("bytes_sent", "bytes_received", "retransmits", "zero_windows", "resets_sent", "resets_received"):
+            columns[name] = pa.array(rows[name])
+        for name in ("rtt", "min_rtt"):
+            columns[f"{name}_us"] = pa.array(rows[name].astype(np.uint32))
+        return pa.table(columns)
+
+    def in_flight(self, received_us: int) -> pa.Table:
+        """Unanswered requests, or one row that says there are none."""
+        rows = self._content.sections["in_flight"]
+        count = len(rows["link"])
+        if count == 0:
+            return pa.table(
+                {
+                    "time": _time(np.array([received_us])),
+                    "nothing": pa.array(np.ones(1, dtype=np.uint8)),
+                    "host": _same(self._content.host.name, 1),
+                    "start": _time(np.array([received_us])),
+                }
+            )
+        seen = np.uint64(self._content.host.seen_us)
+        age = np.where(rows["start"] < seen, seen - rows["start"], np.uint64(0)) * np.uint64(1000)
+        columns = {"time": _time(np.full(count, received_us)), "start": _time(rows["start"]), "age_ns": pa.array(age)}
+        columns |= self._link_columns(rows["link"])
+        columns |= {
+            "protocol": _texts(rows["protocol"], _PROTOCOLS),
+            "operation": _texts(rows["operation"], self._strings),
+            "resource": _texts(rows["resource"], self._strings),
+            "statement_id": pa.array(rows["statement_id"]),
+            "statement": _plain(rows["statement"], self._strings),
+            "request_bytes": pa.array(rows["request_bytes"]),
+        }
+        return pa.table(columns)
+
+    def endpoints(self) -> pa.Table:
+        """Listening sockets."""
+        rows = self._content.sections["endpoints"]
+        seen = _time(np.full(len(rows["port"]), self._content.host.seen_us))
+        return pa.table(
+            {
+                "host": _same(self._content.host.name, len(seen)),
+                "address": _addresses(rows["address"]),
+                "port": pa.array(rows["port"].astype(np.uint16)),
+                "service": _texts(rows["service"], self._strings),
+                "pid": pa.array(rows["pid"].astype(np.uint32)),
+                "first_seen": seen,
+                "last_seen": seen,
+            }
+        )
+
+    def hosts(self) -> pa.Table:
+        """The host itself, one row."""
+        host = self._content.host
+        seen = _time(np.array([host.seen_us]))
+        return pa.table(
+            {
+                "host": [host.name],
+                "kernel": [host.kernel],
+                "os": [host.os],
+                "addresses": pa.array([list(host.addresses)], pa.list_(pa.string())),
+                "agent_version": [host.agent_version],
+                "tags": pa.array([sorted(host.tags.items())], pa.map_(pa.string(), pa.string())),
+                "replay": pa.array(np.array([host.replay], dtype=np.uint8)),
+                "agent_started": _time(np.array([host.started_us])),
+                "first_seen": seen,
+                "last_seen": seen,
+            }
+        )
+
+    def agent_stats(self) -> pa.Table:
+        """The agent's own figures."""
+        rows = self._content.sections["agent_stats"]
+        count = len(rows["probe"])
+        details = [sorted(one.items()) for one in self._content.details] or [[]] * count
+        columns = {
+            "time": _time(rows["time"]),
+            "interval_ns": pa.array(rows["interval"] * np.uint64(1000)),
+            "host": _same(self._content.host.name, count),
+            "probe": _texts(rows["probe"], self._strings),
+            "cpu_ns": pa.array(rows["cpu"]),
+            "kernel_ns": pa.array(rows["kernel"]),
+            "rss_bytes": pa.array(rows["rss"]),
+            "details": pa.array(details, pa.map_(pa.string(), pa.uint64())),
+        }
+        for name in (
+            "events", "lost_in_kernel", "lost_in_agent", "unmatched", "unparsed", "spooled_bytes", "dropped_batches",
+            "probe_runs",
+        ):  # fmt: skip
+            columns[name] = pa.array(rows[name])
+        return pa.table(columns)
+
+    def statements(self, known: Callable[[int], bool]) -> tuple[pa.Table | None, list[int]]:
+        """Texts of the statements that are not `known` yet, from their own section and from the requests; their ids."""
+        texts = self._content.sections["statements"]
+        rows = _where(
+            self._content.sections["requests"], lambda rows: (rows["statement_id"] != 0) & (rows["statement"] != 0)
+        )
+        ids = np.concatenate([texts["statement_id"], rows["statement_id"]])
+        if len(ids) == 0:
+            return None, []
+        _, first = np.unique(ids, return_index=True)
+        keep = np.array([index for index in first.tolist() if not known(int(ids[index]))], dtype=np.int64)
+        if len(keep) == 0:
+            return None, []
+        protocol = np.concatenate([texts["protocol"], rows["protocol"]])[keep]
+        text = np.concatenate([texts["text"], rows["statement"]])[keep]
+        seen = _time(np.full(len(keep), self._content.host.seen_us))
+        columns = {
+            "statement_id": pa.array(ids[keep]),
+            "protocol": _texts(protocol, _PROTOCOLS),
+            "text": _plain(text, self._strings),
+            "first_seen": seen,
+            "last_seen": seen,
+        }
+        return pa.table(columns), ids[keep].tolist()
+
+
+def _where(rows: Columns, condition: Callable[[Columns], npt.NDArray[np.bool_]]) -> Columns:
+    mask = condition(rows)
+    return {name: column[mask] for name, column in rows.items()}
+
+
+def _most_frequent(ids: U64, limit: int) -> U64:
+    values, inverse, counts = np.unique(ids, return_inverse=True, return_counts=True)
+    if len(values) > limit:
+        values[np.argsort(counts, kind="stable")[:-limit]] = 0
+    out: U64 = values[inverse]
+    return out

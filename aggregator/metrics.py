@@ -1,0 +1,50 @@
+"""Every figure that the aggregator publishes on /metrics."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """The registry and its figures."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self.agents = Gauge("sonde_agents_connected", "Streams open now.", registry=r)
+        self.batches = Counter("sonde_batches_received", "Batches that arrived, whatever became of them.", registry=r)
+        self.inserted = Counter("sonde_batches_inserted", "Batches whose rows are in the store.", registry=r)
+        self.repeated = Counter("sonde_batches_repeated", "Batches that had been accepted before.", registry=r)
+        self.refused = Counter("sonde_batches_refused", "Batches and messages refused.", ["code"], registry=r)
+        self.bytes = Counter("sonde_batch_bytes", "Compressed bytes of batches that arrived.", registry=r)
+        self.rows = Counter("sonde_rows_inserted", "Rows inserted, repetitions left out.", ["table"], registry=r)
+        self.insert_failures = Counter(
+            "sonde_insert_failures", "Batches whose insert failed; agents resend.", registry=r
+        )
+        self.waiting = Gauge("sonde_batches_waiting", "Batches that wait for the other end of a link.", registry=r)
+        self.pending = Gauge("sonde_batches_pending", "Batches accepted and not acknowledged yet.", registry=r)
+        self.unresolved = Counter("sonde_links_unresolved", "Links stored with the other end ~unknown.", registry=r)
+        self.released = Counter(
+            "sonde_batches_released_early",
+            "Batches that stopped waiting as peers.waiting_bytes was reached.",
+            registry=r,
+        )
+        self.decode_seconds = Histogram(
+            "sonde_decode_seconds", "Seal, decompression and checks of one batch.", buckets=_SECONDS, registry=r
+        )
+        self.insert_seconds = Histogram(
+            "sonde_insert_seconds", "All inserts of one batch.", buckets=_SECONDS, registry=r
+        )
+        self.lag = Gauge(
+            "sonde_agent_lag_seconds", "From the sealing of an agent's last batch to its insert.", ["agent"], registry=r
+        )
+        self.last_batch = Gauge(
+            "sonde_agent_last_batch_timestamp_seconds",
+            "When an agent's last batch was inserted.",
+            ["agent"],
+            registry=r,
+        )
+        self.queries = Counter("sonde_sql_queries", "Queries on the SQL port by outcome.", ["outcome"], registry=r)
+        self.query_seconds = Histogram("sonde_sql_query_seconds", "Time of a query.", buckets=_SECONDS, registry=r)

@@ -1,0 +1,123 @@
+"""The aggregator as one program: opens the store, starts the ports, and stops in an order that loses nothing.
+
+Start: store, schema, ledger and peers from the store, then SQL, API, and gRPC last, so that whoever can deliver is
+answered. Stop (SIGTERM, SIGINT): batches are put off, inserts in work finish and are answered, then the
+streams, the ports and the store close. What was not acknowledged is sent again by its agent.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+
+from aggregator.analysis.peers import Peers, packed_addresses
+from aggregator.api.app import ApiApp
+from aggregator.config import AggregatorSettings
+from aggregator.ingest.ledger import Ledger
+from aggregator.ingest.pipeline import Pipeline
+from aggregator.ingest.service import IngestServer
+from aggregator.ingest.writer import Writer
+from aggregator.metrics import Metrics
+from aggregator.storage import migrations
+from aggregator.storage.client import Store, parse
+from aggregator.storage.sql_engine import Engine
+from aggregator.storage.sql_http import SqlApp
+from aggregator.storage.sql_token import token
+from aggregator.web import WebServer
+
+_log = logging.getLogger(__name__)
+
+_STOP_GRACE_S = 2.0
+_API_THREADS = 2
+_API_BODY_BYTES = 65_536
+_SPARE_SQL_THREADS = 4
+
+
+class Aggregator:
+    """All parts, started and stopped together."""
+
+    def __init__(self, settings: AggregatorSettings) -> None:
+        """Open the store and bind the ports.
+
+        Raises:
+            SondeError: the store or a port cannot be had.
+        """
+        self.metrics = Metrics()
+        self._store = Store(parse(settings.storage.url), settings.storage.memory_bytes)
+        applied = migrations.migrate(self._store)
+        migrations.set_retention(self._store, settings.storage.retention_days)
+        _log.info(
+            "store %s open, %d schema files applied", "embedded" if self._store.url.embedded else "remote", applied
+        )
+        peers = Peers(settings.peers)
+        preload(peers, self._store, settings.peers.connections)
+        writer = Writer(self._store, settings.limits, self.metrics)
+        self._pipeline = Pipeline(settings, peers, Ledger(self._store), writer, self.metrics)
+        self._web = [
+            WebServer("api", ApiApp(self.metrics, self._not_ready), settings.api.listen, _API_THREADS, _API_BODY_BYTES)
+        ]
+        if self._store.url.embedded:
+            app = SqlApp(Engine(self._store, settings.sql), settings.sql, token(settings.sql), self.metrics)
+            threads = settings.sql.max_concurrent * 2 + _SPARE_SQL_THREADS
+            self._web.append(WebServer("sql", app, settings.sql.listen, threads, settings.sql.max_query_bytes))
+        self._ingest = IngestServer(settings, self._pipeline, self.metrics)
+        self._started = False
+
+    def _not_ready(self) -> str:
+        if not self._started:
+            return "starting"
+        return "" if self._pipeline.healthy else "the last insert failed; see the log"
+
+    def start(self) -> None:
+        """Serve on all ports."""
+        self._pipeline.start()
+        for server in self._web:
+            server.start()
+        self._ingest.start()
+        self._started = True
+
+    def stop(self) -> None:
+        """Answer what is in work, then close everything."""
+        self._started = False
+        self._pipeline.stop()
+        self._ingest.stop(_STOP_GRACE_S)
+        for server in self._web:
+            server.stop()
+        self._store.close()
+
+
+def preload(peers: Peers, store: Store, limit: int) -> None:
+    """What the fleet told before this process started.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    hosts = store.rows("recent_hosts")
+    for host, addresses in hosts:
+        peers.learn_host(host, packed_addresses(addresses), settled=True)
+    for host, address, port, service in store.rows("recent_endpoints"):
+        peers.learn_endpoint(host, bytes(address), port, service)
+    for connection, role, host, service in reversed(store.rows("recent_ends", {"limit": limit})):
+        peers.learn_end(connection, role, host, service)
+    if hosts:
+        peers.settle()
+
+
+def run(settings: AggregatorSettings) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises:
+        SondeError: the store or a port cannot be had.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    aggregator = Aggregator(settings)
+    aggregator.start()
+    sql = settings.sql.listen if settings.storage.url.startswith("chdb:") else "at the server itself"
+    _log.info("ready: agents %s, SQL %s, metrics %s", settings.grpc.listen, sql, settings.api.listen)
+    stop.wait()
+    _log.info("stopping")
+    aggregator.stop()
+    _log.info("stopped")

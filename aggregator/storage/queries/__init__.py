@@ -1,0 +1,1 @@
+"""SQL that the aggregator itself runs, one statement a file."""

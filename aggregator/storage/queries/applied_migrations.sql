@@ -1,0 +1,1 @@
+SELECT number, argMin(checksum, applied) FROM schema_migrations GROUP BY number

@@ -1,0 +1,1 @@
+SELECT host, addresses FROM hosts WHERE last_seen > now() - toIntervalDay(1)

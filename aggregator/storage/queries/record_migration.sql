@@ -1,0 +1,2 @@
+INSERT INTO schema_migrations (number, name, checksum)
+SELECT {number:UInt16}, {name:String}, {checksum:String}

@@ -1,0 +1,1 @@
+"""The C of the probes: one file a probe."""

@@ -1,0 +1,1 @@
+"""How the kernel tells one protocol from another: one header each."""

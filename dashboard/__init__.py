@@ -1,0 +1,1 @@
+"""The Dash app: what the store holds, as pages across hosts."""

@@ -1,0 +1,1 @@
+"""Observes one host: probes in the kernel, rows, delivery."""

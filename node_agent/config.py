@@ -1,0 +1,164 @@
+"""The agent's settings; sonde/config.py says where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from node_agent.kernel.layout import SCOPE_ITEMS
+from sonde.config import Settings, load
+from sonde.errors import ConfigError
+
+PREFIX = "SONDE_AGENT__"
+FILE = "/etc/sonde/agent.yml"
+SPOOL_FOLDER = "/var/lib/sonde/agent"
+
+
+class Scope(Settings):
+    """What the agent may look at; everything else stays unread. Empty means everything."""
+
+    netns: str = Field("", description="network namespace: its inode number, or a path such as /run/netns/web")
+    cgroup: str = Field(
+        "", description="cgroup (v2) path whose processes are looked at, such as /sys/fs/cgroup/a.slice"
+    )
+    ports: Annotated[list[int], Field(max_length=SCOPE_ITEMS)] = Field([], description="local or remote ports")
+    pids: Annotated[list[int], Field(max_length=SCOPE_ITEMS)] = Field([], description="processes")
+
+    @field_validator("netns", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        return str(value) if isinstance(value, int) else value
+
+    @property
+    def netns_inode(self) -> int:
+        """Inode number of the namespace, 0 for all.
+
+        Raises:
+            ConfigError: it does not exist.
+        """
+        if not self.netns:
+            return 0
+        if self.netns.isdigit():
+            return int(self.netns)
+        try:
+            return Path(self.netns).stat().st_ino
+        except OSError:
+            raise ConfigError(f"scope.netns: {self.netns} does not exist; `ip netns list` shows what does") from None
+
+    @property
+    def cgroup_id(self) -> tuple[int, int]:
+        """(id, depth below the root) of the cgroup, (0, 0) for all.
+
+        Raises:
+            ConfigError: it does not exist, or is the root.
+        """
+        if not self.cgroup:
+            return 0, 0
+        path = Path(self.cgroup).resolve()
+        try:
+            inode = path.stat().st_ino
+        except OSError:
+            raise ConfigError(f"scope.cgroup: {self.cgroup} does not exist; give a path below /sys/fs/cgroup") from None
+        depth, parent = 0, path
+        while not os.path.ismount(parent):
+            parent, depth = parent.parent, depth + 1
+        if depth == 0:
+            raise ConfigError("scope.cgroup: the root cgroup is no limit; leave it empty instead")
+        return inode, depth
+
+
+class Rings(Settings):
+    """Sizes of the buffers between kernel and agent."""
+
+    kilobytes: int = Field(4096, ge=16, le=262144, description="of each of the three request rings, a power of two")
+    connections_kilobytes: int = Field(1024, ge=16, le=262144, description="of the ring of connections, a power of two")
+
+    @field_validator("kilobytes", "connections_kilobytes")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("must be a power of two, such as 4096")
+        return value
+
+
+class Spool(Settings):
+    """Batches that the aggregator has not acknowledged yet."""
+
+    path: str = Field(
+        f"{SPOOL_FOLDER}/spool.db",
+        max_length=3000,
+        description="file, one an agent; empty: memory only; with host_name set the default is spool-HOST.db there",
+    )
+    max_bytes: int = Field(
+        1 << 30, ge=1 << 16, description="kept on disk; beyond it the oldest are dropped and counted"
+    )
+    max_age_seconds: float = Field(86_400.0, gt=0, description="older batches are dropped and counted")
+    memory_bytes: int = Field(
+        64 << 20, ge=1 << 16, description="kept in memory, without a file or while the disk fails"
+    )
+    quarantine_bytes: int = Field(16 << 20, ge=0, description="of batches that the aggregator refused for good")
+
+
+class Metrics(Settings):
+    """The agent's own metrics for Prometheus."""
+
+    listen: str = Field("127.0.0.1:9898", description="address:port; empty: none")
+
+
+class ServiceRule(Settings):
+    """Names the service of processes."""
+
+    service: str = Field(min_length=1, max_length=200)
+    process: str = Field("", description="regular expression that matches the process name")
+    command: str = Field("", description="regular expression found in the command line")
+
+
+def spool_path(host_name: str) -> str:
+    """Default file of an agent whose host's name is configured; different names never share one."""
+    plain = re.sub(r"[^A-Za-z0-9.-]", "_", host_name)[:64]
+    if plain != host_name:
+        plain += "_" + hashlib.blake2b(host_name.encode(), digest_size=6).hexdigest()
+    return f"{SPOOL_FOLDER}/spool-{plain}.db"
+
+
+class AgentSettings(Settings):
+    """All of them."""
+
+    host_name: str = Field("", max_length=200, description="name of this host in every table; empty: the system's")
+    aggregator: str = Field("127.0.0.1:7443", description="address:port of its gRPC")
+    tags: dict[str, str] = Field({}, description="of this host, such as Ansible groups")
+    services: list[ServiceRule] = Field([], description="first match names the service")
+    scope: Scope = Scope()
+    probes: list[str] = Field(["connections", "requests"], description="probes to load")
+    end_idle_seconds: float = Field(1.0, gt=0, le=3600, description="a response ends after this long without a byte")
+    in_flight_seconds: float = Field(1.0, gt=0, le=3600, description="unanswered requests older than this are reported")
+    flush_seconds: float = Field(1.0, gt=0, le=60, description="a batch is sealed this often")
+    max_connections: int = Field(65536, ge=64, le=4_000_000, description="sockets that are followed at once")
+    rings: Rings = Rings()
+    spool: Spool = Spool()
+    metrics: Metrics = Metrics()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spool_of_the_host(cls, given: Any) -> Any:
+        # Several agents on one machine have names of their own; they must not meet in one file.
+        spool = given.get("spool", {}) if isinstance(given, dict) else None
+        if isinstance(spool, dict) and "path" not in spool and given.get("host_name"):
+            return given | {"spool": spool | {"path": spool_path(str(given["host_name"]))}}
+        return given
+
+    @property
+    def name(self) -> str:
+        """The host's name."""
+        return self.host_name or platform.node()
+
+
+def load_settings(flags: dict[str, object] | None = None, file: str | None = None) -> AgentSettings:
+    """The agent's settings; raises ConfigError."""
+    return load(AgentSettings, PREFIX, FILE, dict(flags or {}), file)

@@ -1,0 +1,1 @@
+"""Batches: encoded, kept until acknowledged, streamed."""

@@ -1,0 +1,1 @@
+"""Who is who: processes to services, this host, its clock."""

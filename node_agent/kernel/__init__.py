@@ -1,0 +1,1 @@
+"""Compile, load and read eBPF: BTF headers, loader, rings, system call."""

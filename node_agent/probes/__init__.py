@@ -1,0 +1,1 @@
+"""One module a probe, of the same stem as its C file."""
