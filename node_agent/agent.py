@@ -68,7 +68,7 @@ class Agent:
             quarantine_bytes=limits.quarantine_bytes,
         )
         self.stats = Stats(source, self.spool, self.tally)
-        self.delivery = Delivery(settings.aggregator, settings.name, self.spool)
+        self.delivery = Delivery(settings, self.spool)
         self._decoder = Decoder()
         self._encoder = Encoder(self._decoder.strings.__getitem__, source.process)
         self._interval = Interval()

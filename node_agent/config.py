@@ -105,6 +105,15 @@ class Spool(Settings):
     quarantine_bytes: int = Field(16 << 20, ge=0, description="of batches that the aggregator refused for good")
 
 
+class Delivery(Settings):
+    """The stream to the aggregator."""
+
+    keepalive_seconds: float = Field(
+        20.0, ge=6, le=3600, description="a silent connection is asked this often whether it lives"
+    )
+    keepalive_timeout_seconds: float = Field(10.0, ge=0.5, le=600, description="without an answer to that it is left")
+
+
 class Metrics(Settings):
     """The agent's own metrics for Prometheus."""
 
@@ -131,7 +140,9 @@ class AgentSettings(Settings):
     """All of them."""
 
     host_name: str = Field("", max_length=200, description="name of this host in every table; empty: the system's")
-    aggregator: str = Field("127.0.0.1:7443", description="address:port of its gRPC")
+    aggregator: Annotated[list[str], Field(min_length=1, max_length=64)] = Field(
+        ["127.0.0.1:7443"], description="address:port of its gRPC; several as a list, or in one text with commas"
+    )
     tags: dict[str, str] = Field({}, description="of this host, such as Ansible groups")
     services: list[ServiceRule] = Field([], description="first match names the service")
     scope: Scope = Scope()
@@ -142,7 +153,22 @@ class AgentSettings(Settings):
     max_connections: int = Field(65536, ge=64, le=4_000_000, description="sockets that are followed at once")
     rings: Rings = Rings()
     spool: Spool = Spool()
+    delivery: Delivery = Delivery()
     metrics: Metrics = Metrics()
+
+    @field_validator("aggregator", mode="before")
+    @classmethod
+    def _several(cls, given: object) -> object:
+        return [part.strip() for part in given.split(",")] if isinstance(given, str) else given
+
+    @field_validator("aggregator")
+    @classmethod
+    def _addresses(cls, given: list[str]) -> list[str]:
+        for address in given:
+            host, _, port = address.rpartition(":")
+            if not (host and port.isdigit() and 0 < int(port) < 1 << 16) or any(map(str.isspace, address)):
+                raise ValueError(f"{address!r} is not address:port, such as 10.0.0.5:7443 or [::1]:7443")
+        return list(dict.fromkeys(given))
 
     @model_validator(mode="before")
     @classmethod

@@ -7,6 +7,7 @@ attempts grow to 30 s, with jitter, so that a fleet does not come back at once.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import threading
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 
 import grpc
 
+from node_agent.config import AgentSettings
+from node_agent.delivery.channel import open_channel
 from node_agent.delivery.spool import Spool
 from proto import sonde_pb2 as pb
 from proto import sonde_pb2_grpc as rpc
@@ -24,19 +27,15 @@ _log = logging.getLogger("sonde.agent.delivery")
 
 _WINDOW = 64  # unacknowledged batches on the wire
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.25, 30.0
-_OPTIONS = [
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.max_send_message_length", 64 << 20),
-    ("grpc.enable_http_proxy", 0),
-]
 
 
 class Delivery:
     """A thread that keeps the stream up until `close`."""
 
-    def __init__(self, target: str, agent: str, spool: Spool) -> None:
-        self._target, self._agent, self._spool = target, agent, spool
+    def __init__(self, settings: AgentSettings, spool: Spool) -> None:
+        self._settings, self._spool = settings, spool
+        self._targets = itertools.cycle(settings.aggregator)
+        self._target = settings.aggregator[0]
         self._stop = threading.Event()
         self._broken = threading.Event()  # of the present stream: an old one's generator may still end
         self._window = threading.Semaphore(_WINDOW)
@@ -60,6 +59,7 @@ class Delivery:
     def _run(self) -> None:
         wait = _FIRST_WAIT_SECONDS
         while not self._stop.is_set():
+            self._target = next(self._targets)
             connected_at = time.monotonic()
             try:
                 self._stream()
@@ -78,7 +78,7 @@ class Delivery:
         self._broken, self._window = threading.Event(), threading.Semaphore(_WINDOW)
         if self._stop.is_set():
             return
-        with grpc.insecure_channel(self._target, options=_OPTIONS) as channel:
+        with open_channel(self._settings, self._target) as channel:
             answers = rpc.IngestStub(channel).Deliver(self._messages(self._broken, self._window))
             try:
                 for answer in answers:
@@ -93,7 +93,7 @@ class Delivery:
         sent, reopened = 0, self._spool.reopened
         yield pb.AgentMessage(
             hello=pb.Hello(
-                wire_version=WIRE_VERSION, agent=self._agent, agent_version=__version__, spool_id=self._spool.id
+                wire_version=WIRE_VERSION, agent=self._settings.name, agent_version=__version__, spool_id=self._spool.id
             )
         )
         # Older batches than those sent may wait in a file that could be opened again: a new stream begins with them.

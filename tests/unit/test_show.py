@@ -34,7 +34,7 @@ def test_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("SONDE_AGENT__HOST_NAME", "of-the-environment")
     shown = yaml.safe_load(CliRunner().invoke(cli, ["config", "show", "agent", "--config", str(file)]).output)
     assert shown["host_name"] == "of-the-environment"
-    assert shown["aggregator"] == "127.0.0.1:1"
+    assert shown["aggregator"] == ["127.0.0.1:1"]
 
 
 def test_masks_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

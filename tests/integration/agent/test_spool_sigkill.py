@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+from node_agent.config import AgentSettings
 from node_agent.delivery.spool import Spool
 from node_agent.delivery.stream import Delivery
 from tests.support.aggregators import ROOT, Aggregator
@@ -24,13 +25,14 @@ _KILLS, _SEED = 10, 20261121
 
 SENDER = """
 import sys, time
+from node_agent.config import AgentSettings
 from node_agent.delivery.spool import Spool
 from node_agent.delivery.stream import Delivery
 from tests.support.batches import Builder
 
 path, port, first, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 spool = Spool("spooled", 1 << 30, path)
-delivery = Delivery(f"127.0.0.1:{port}", "spooled", spool)
+delivery = Delivery(AgentSettings(host_name="spooled", aggregator=[f"127.0.0.1:{port}"]), spool)
 print("spool", spool.id.hex(), spool.waiting, spool.dropped, flush=True)
 delivery.start()
 number, end = first, time.monotonic() + seconds
@@ -102,7 +104,7 @@ def test_every_sealed_batch_is_stored_once(tmp_path: Path) -> None:
 def test_a_batch_that_is_refused_for_good_goes_into_quarantine_and_the_next_is_stored(tmp_path: Path) -> None:
     aggregator = Aggregator(tmp_path, PEERS__SETTLE_S="0", PEERS__WAIT_S="0").start()
     spool = Spool("refused", 1 << 30, str(tmp_path / "agent" / "spool.db"))
-    delivery = Delivery(f"127.0.0.1:{aggregator.grpc}", "refused", spool)
+    delivery = Delivery(AgentSettings(host_name="refused", aggregator=[f"127.0.0.1:{aggregator.grpc}"]), spool)
     try:
         good, bad = Builder("refused", ["10.9.1.1"]), Builder("refused", ["10.9.1.1"])
         good.request(good.link("client", "nginx", "10.9.1.1", 40_000, "10.9.1.2", 80, 1))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from node_agent import commands
 from node_agent.config import AgentSettings, load_settings
 from sonde.errors import ConfigError
 
@@ -20,7 +21,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_defaults() -> None:
     settings = load_settings()
-    assert settings.aggregator == "127.0.0.1:7443"
+    assert settings.aggregator == ["127.0.0.1:7443"]
     assert settings.probes == ["connections", "requests"]
     assert settings.scope.netns_inode == 0
     assert settings.scope.cgroup_id == (0, 0)
@@ -34,8 +35,18 @@ def test_flag_over_environment_over_file(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("SONDE_AGENT__HOST_NAME", "environment")
     monkeypatch.setenv("SONDE_AGENT__RINGS__KILOBYTES", "64")
     settings = load_settings({"host_name": "flag"}, str(file))
-    assert (settings.name, settings.aggregator) == ("flag", "environment:1")
+    assert (settings.name, settings.aggregator) == ("flag", ["environment:1"])
     assert (settings.spool.max_bytes, settings.rings.kilobytes) == (100_000, 64)
+
+
+@pytest.mark.parametrize("given", ["a:1", "a:1,[::1]:2 , a:1", ["a:1"], ["a:1", "[::1]:2"]])
+def test_one_aggregator_or_several(given: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = ["a:1", "[::1]:2"] if "2" in str(given) else ["a:1"]
+    assert load_settings({"aggregator": given}).aggregator == wanted
+    if isinstance(given, str):
+        monkeypatch.setenv("SONDE_AGENT__AGGREGATOR", given)
+        assert load_settings().aggregator == wanted
+        assert commands._settings(None, aggregator=given).aggregator == wanted
 
 
 @pytest.mark.parametrize(
@@ -47,6 +58,11 @@ def test_flag_over_environment_over_file(tmp_path: Path, monkeypatch: pytest.Mon
         ({"scope": {"pids": list(range(1, 10))}}, "scope.pids"),
         ({"end_idle_seconds": 0}, "end_idle_seconds"),
         ({"flush_seconds": -1}, "flush_seconds"),
+        ({"aggregator": ""}, "address:port"),
+        ({"aggregator": "localhost"}, "'localhost' is not address:port"),
+        ({"aggregator": ["a:1", "b:70000"]}, "'b:70000' is not"),
+        ({"aggregator": "a:1,"}, "aggregator"),
+        ({"aggregator": []}, "aggregator"),
         ({"nonsense": 1}, "unknown setting nonsense"),
         ({"services": [{"service": ""}]}, "services"),
     ],
