@@ -15,6 +15,7 @@ from sonde.errors import SondeError
 COMMANDS = {
     "agent": ("node_agent.commands:agent", "Observe this host and send what is seen to an aggregator."),
     "aggregator": ("aggregator.commands:aggregator", "Receive from agents, store, serve SQL and metrics."),
+    "ca": ("sonde.ca_commands:ca", "Make the certificates of agents and aggregators."),
     "config": ("sonde.show:config", "Show the effective settings."),
     "dashboard": ("dashboard.commands:dashboard", "Serve the pages."),
     "doctor": ("node_agent.commands:doctor", "Say which probes run here, which do not, why, and what would help."),

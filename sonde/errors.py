@@ -9,6 +9,7 @@ SondeError                   exit code 1
     WireError                a batch or column cannot be decoded
     StoreError               the store cannot be opened, read or written
     RecordingError           a recording cannot be written or replayed
+    CertificateError         a key or certificate cannot be made, read or used
 """
 
 
@@ -50,3 +51,7 @@ class StoreError(SondeError):
 
 class RecordingError(SondeError):
     """A recording cannot be written or replayed."""
+
+
+class CertificateError(SondeError):
+    """A key or a certificate cannot be made, read or used."""
