@@ -25,6 +25,7 @@ from aggregator.storage.sql_engine import Engine
 from aggregator.storage.sql_http import SqlApp
 from aggregator.storage.sql_token import token
 from aggregator.web import WebServer
+from sonde.notify import Watchdog, notify
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +118,11 @@ def run(settings: AggregatorSettings) -> None:
     aggregator.start()
     sql = settings.sql.listen if settings.storage.url.startswith("chdb:") else "at the server itself"
     _log.info("ready: agents %s, SQL %s, metrics %s", settings.grpc.listen, sql, settings.api.listen)
-    stop.wait()
+    watchdog = Watchdog()
+    notify("READY=1", f"STATUS=agents {settings.grpc.listen}, SQL {sql}")
+    while not stop.wait(watchdog.seconds or None):
+        watchdog.beat()
+    notify("STOPPING=1")
     _log.info("stopping")
     aggregator.stop()
     _log.info("stopped")

@@ -13,6 +13,7 @@ import click
 from dashboard.config import FILE, PREFIX, DashboardSettings, split_listen
 from sonde.config import load
 from sonde.errors import SondeError
+from sonde.notify import notify
 
 
 @click.command()
@@ -57,4 +58,6 @@ def serve(settings: DashboardSettings) -> None:
         click.echo(
             f"sonde dashboard: http://{shown}:{listening.getsockname()[1]}/ reading {settings.sql_url}", err=True
         )
+        notify("READY=1", f"STATUS=reading {settings.sql_url}")
         server.serve_forever()
+        notify("STOPPING=1")

@@ -27,6 +27,7 @@ from node_agent.protocols import Decoder
 from node_agent.stats import Stats
 from proto import sonde_pb2 as pb
 from sonde import __version__
+from sonde.notify import Watchdog, notify
 
 _log = logging.getLogger("sonde.agent")
 
@@ -102,7 +103,9 @@ class Agent:
             _log.info("observing as %s, probes: %s", self.settings.name, ", ".join(self.source.probes))
             self._stats_due()
             self.delivery.start()
+            notify("READY=1", f"STATUS=observing as {self.settings.name}, probes: {', '.join(self.source.probes)}")
             self._loop()
+            notify("STOPPING=1")
             return self._finish()
         finally:
             if server is not None:
@@ -115,6 +118,7 @@ class Agent:
     def _loop(self) -> None:
         flush_seconds = self.settings.flush_seconds
         flush_at = time.monotonic() + flush_seconds
+        watchdog = Watchdog()
         while not self._stop.is_set():
             self.source.wait(max(min(flush_at - time.monotonic(), 0.5), 0.0))
             now = time.monotonic()
@@ -124,6 +128,7 @@ class Agent:
                 flush_at = max(flush_at + flush_seconds, now)
                 self.stats.kernel_time.tick()
                 self.flush()
+            watchdog.beat()
             if getattr(self.source, "ended", False):
                 return
 

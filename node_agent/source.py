@@ -20,7 +20,7 @@ import numpy.typing as npt
 from node_agent.config import AgentSettings
 from node_agent.identity.host import Endpoint, Network
 from node_agent.identity.processes import Process, Processes
-from node_agent.kernel import layout, syscall
+from node_agent.kernel import capabilities, layout, syscall
 from node_agent.probes.base import Probe
 from node_agent.probes.connections import Connections
 from node_agent.probes.registry import PROBES
@@ -64,8 +64,9 @@ class KernelSource:
         """Load and attach every probe, then start them together.
 
         Raises:
-            KernelError: none of them works.
+            KernelError: a capability is missing, or none of them works.
         """
+        self._check_capabilities()
         unknown = [name for name in self.settings.probes if name not in PROBES]
         for name in self.settings.probes:
             if name in PROBES:
@@ -88,6 +89,16 @@ class KernelSource:
         for probe in self.probes.values():
             for descriptor in probe.ring_descriptors:
                 self._poll.register(descriptor, select.EPOLLIN)
+
+    def _check_capabilities(self) -> None:
+        absent = capabilities.missing_here()
+        told = [f"{item.name} ({item.why})" for item in absent if item.required]
+        if told:
+            raise KernelError(
+                f"missing: {', '.join(told)}; run as root, or add them to AmbientCapabilities of the unit"
+            )
+        for item in absent:
+            _log.warning("%s is missing, needed %s; the agent goes on without", item.name, item.why)
 
     def wait(self, timeout: float) -> None:
         """Until records have come, gathered for some milliseconds, or `timeout` seconds have passed."""

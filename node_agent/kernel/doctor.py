@@ -14,20 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from node_agent.config import AgentSettings
-from node_agent.kernel import headers
+from node_agent.kernel import capabilities, headers
 from node_agent.probes.registry import PROBES
 from sonde.errors import SondeError
 
 _TRACEFS = Path("/sys/kernel/tracing")
-
-#: Capability -> (bit in /proc/self/status, why the agent needs it).
-_CAPABILITIES = {
-    "CAP_BPF": (39, "to load programs and create maps"),
-    "CAP_PERFMON": (38, "to attach to tracepoints and read kernel memory"),
-    "CAP_SYS_PTRACE": (19, "to name the services of other users' processes"),
-    "CAP_DAC_READ_SEARCH": (2, "to read tracefs"),
-}
-_SYS_ADMIN = 21
 
 
 @dataclass(frozen=True)
@@ -42,13 +33,19 @@ class Finding:
 
 
 def _capabilities() -> Iterator[Finding]:
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    effective = int(next(line for line in status.splitlines() if line.startswith("CapEff")).split()[1], 16)
-    everything = effective >> _SYS_ADMIN & 1
-    for name, (bit, why) in _CAPABILITIES.items():
-        has = bool(effective >> bit & 1) or bool(everything and bit >= 38)
-        helps = "" if has else f"run as root, or add {name} to AmbientCapabilities of the unit"
-        yield Finding(name, has, why if has else f"missing; needed {why}", helps, required=bit >= 38)
+    absent = capabilities.missing_here()
+    for item in capabilities.CAPABILITIES:
+        has = item not in absent
+        helps = "" if has else f"run as root, or add {item.name} to AmbientCapabilities of the unit"
+        says = item.why if has else f"missing; needed {item.why}"
+        yield Finding(item.name, has, says, helps, required=item.required)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except PermissionError:  # tracefs is root's: CAP_DAC_READ_SEARCH is what is missing
+        return False
 
 
 def _kernel() -> Iterator[Finding]:
@@ -63,9 +60,10 @@ def _kernel() -> Iterator[Finding]:
     distribution = Path(f"/lib/modules/{platform.release()}/build").exists()
     says = "found: struct layouts are the running kernel's own" if btf else "missing"
     yield Finding("BTF", btf or distribution, says, "" if btf else f"install linux-headers-{platform.release()}")
-    mounted = (_TRACEFS / "events").is_dir()
-    helps = "" if mounted else f"mount -t tracefs tracefs {_TRACEFS}"
-    yield Finding("tracefs", mounted, f"mounted on {_TRACEFS}" if mounted else "not mounted", helps)
+    mounted = _is_folder(_TRACEFS / "events")
+    helps = "" if mounted else f"mount -t tracefs tracefs {_TRACEFS}; it needs root or CAP_DAC_READ_SEARCH to be read"
+    says = f"mounted on {_TRACEFS}" if mounted else "not mounted, or not to be read"
+    yield Finding("tracefs", mounted, says, helps)
     if mounted:
         new = (_TRACEFS / "events/sock/sk_data_ready").is_dir()
         hook = "sk_data_ready" if new else "tcp_probe"
