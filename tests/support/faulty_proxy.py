@@ -26,6 +26,7 @@ _CHUNK_BYTES = 1 << 16
 _QUEUED_CHUNKS = 256  # on their way while delayed; more wait in the sender
 _PIECE_S = 0.05  # a limited rate goes in pieces of so many seconds
 _CONNECT_S = 5.0
+_FAREWELL_S = 1.0
 _CALL_S = 30.0
 DIRECTIONS = ("up", "down")
 
@@ -191,7 +192,19 @@ class FaultyProxy:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        if not reset:
+            # Closing a socket with unread bytes would reset it, and take back what was just passed on.
+            await asyncio.gather(self._farewell(connection.client), self._farewell(connection.server))
         connection.close(reset)
+
+    async def _farewell(self, one: socket.socket) -> None:
+        async def read_all() -> None:
+            while await self._loop.sock_recv(one, _CHUNK_BYTES):
+                pass
+
+        with contextlib.suppress(OSError, asyncio.TimeoutError):
+            one.shutdown(socket.SHUT_WR)
+            await asyncio.wait_for(read_all(), _FAREWELL_S)
 
     async def _accept(self, listener: socket.socket) -> None:
         while True:

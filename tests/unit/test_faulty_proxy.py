@@ -164,10 +164,9 @@ def test_cut_ends_each_connection_at_the_byte(direction: str, proxy: FaultyProxy
         got = read(client, len(BLOB))
         until(lambda: proxy.cuts == 1)
         if direction == "up":
-            assert echo.got == 1100
+            until(lambda: echo.got == 1100)
         else:
-            assert len(got) <= 1000
-            assert proxy.bytes["down"] == 1100
+            assert len(got) == 1000
     with connect(proxy) as again:
         with contextlib.suppress(OSError):
             again.sendall(BLOB)
