@@ -58,6 +58,7 @@ class Limits(config.Settings):
     content_bytes: int = Field(default=32 * MIB, ge=1024, le=1024 * MIB)
     rows: int = Field(default=262_144, ge=1, le=1_000_000)
     strings: int = Field(default=262_144, ge=1, le=4_000_000)
+    buckets: int = Field(default=1_048_576, ge=1, le=16_000_000, description="of one kind of sketch")
     text_bytes: int = Field(default=65_536, ge=16)
     name_bytes: int = Field(default=1_024, ge=16)
     statements: int = Field(default=2_000, ge=1)

@@ -81,14 +81,16 @@ class AgentMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., batch: _Optional[_Union[SealedBatch, _Mapping]] = ...) -> None: ...
 
 class AggregatorMessage(_message.Message):
-    __slots__ = ("welcome", "ack", "refusal")
+    __slots__ = ("welcome", "ack", "refusal", "wanted")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     ack: Ack
     refusal: Refusal
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ...) -> None: ...
+    wanted: Wanted
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., wanted: _Optional[_Union[Wanted, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("wire_version", "agent", "agent_version", "spool_id")
@@ -172,8 +174,14 @@ class Refusal(_message.Message):
     retryable: bool
     def __init__(self, spool_id: _Optional[bytes] = ..., sequence: _Optional[int] = ..., code: _Optional[_Union[Refusal.Code, str]] = ..., message: _Optional[str] = ..., retryable: _Optional[bool] = ...) -> None: ...
 
+class Wanted(_message.Message):
+    __slots__ = ("exchange_ids",)
+    EXCHANGE_IDS_FIELD_NUMBER: _ClassVar[int]
+    exchange_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, exchange_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class Batch(_message.Message):
-    __slots__ = ("host", "strings", "links", "requests", "connections", "endpoints", "statements", "in_flight", "agent_stats")
+    __slots__ = ("host", "strings", "links", "requests", "connections", "endpoints", "statements", "in_flight", "agent_stats", "unsampled")
     HOST_FIELD_NUMBER: _ClassVar[int]
     STRINGS_FIELD_NUMBER: _ClassVar[int]
     LINKS_FIELD_NUMBER: _ClassVar[int]
@@ -183,6 +191,7 @@ class Batch(_message.Message):
     STATEMENTS_FIELD_NUMBER: _ClassVar[int]
     IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
     AGENT_STATS_FIELD_NUMBER: _ClassVar[int]
+    UNSAMPLED_FIELD_NUMBER: _ClassVar[int]
     host: Host
     strings: _containers.RepeatedScalarFieldContainer[str]
     links: Links
@@ -192,7 +201,8 @@ class Batch(_message.Message):
     statements: Statements
     in_flight: InFlight
     agent_stats: AgentStats
-    def __init__(self, host: _Optional[_Union[Host, _Mapping]] = ..., strings: _Optional[_Iterable[str]] = ..., links: _Optional[_Union[Links, _Mapping]] = ..., requests: _Optional[_Union[Requests, _Mapping]] = ..., connections: _Optional[_Union[Connections, _Mapping]] = ..., endpoints: _Optional[_Union[Endpoints, _Mapping]] = ..., statements: _Optional[_Union[Statements, _Mapping]] = ..., in_flight: _Optional[_Union[InFlight, _Mapping]] = ..., agent_stats: _Optional[_Union[AgentStats, _Mapping]] = ...) -> None: ...
+    unsampled: Unsampled
+    def __init__(self, host: _Optional[_Union[Host, _Mapping]] = ..., strings: _Optional[_Iterable[str]] = ..., links: _Optional[_Union[Links, _Mapping]] = ..., requests: _Optional[_Union[Requests, _Mapping]] = ..., connections: _Optional[_Union[Connections, _Mapping]] = ..., endpoints: _Optional[_Union[Endpoints, _Mapping]] = ..., statements: _Optional[_Union[Statements, _Mapping]] = ..., in_flight: _Optional[_Union[InFlight, _Mapping]] = ..., agent_stats: _Optional[_Union[AgentStats, _Mapping]] = ..., unsampled: _Optional[_Union[Unsampled, _Mapping]] = ...) -> None: ...
 
 class Host(_message.Message):
     __slots__ = ("name", "kernel", "os", "addresses", "agent_version", "tags", "seen_us", "started_us", "replay")
@@ -294,6 +304,62 @@ class Requests(_message.Message):
     weight: bytes
     flags: bytes
     def __init__(self, rows: _Optional[int] = ..., link: _Optional[bytes] = ..., protocol: _Optional[bytes] = ..., operation: _Optional[bytes] = ..., resource: _Optional[bytes] = ..., statement_id: _Optional[bytes] = ..., statement: _Optional[bytes] = ..., status: _Optional[bytes] = ..., status_code: _Optional[bytes] = ..., start: _Optional[bytes] = ..., duration: _Optional[bytes] = ..., queue: _Optional[bytes] = ..., receive: _Optional[bytes] = ..., process: _Optional[bytes] = ..., transfer: _Optional[bytes] = ..., gap: _Optional[bytes] = ..., request_bytes: _Optional[bytes] = ..., response_bytes: _Optional[bytes] = ..., ended_by: _Optional[bytes] = ..., offset: _Optional[bytes] = ..., weight: _Optional[bytes] = ..., flags: _Optional[bytes] = ...) -> None: ...
+
+class Unsampled(_message.Message):
+    __slots__ = ("rows", "link", "protocol", "operation", "resource", "statement_id", "status", "time", "requests", "request_bytes", "response_bytes", "duration", "queue", "receive", "process", "transfer", "duration_sketch", "queue_sketch", "process_sketch", "transfer_sketch")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    STATEMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    RECEIVE_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    TRANSFER_FIELD_NUMBER: _ClassVar[int]
+    DURATION_SKETCH_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_SKETCH_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_SKETCH_FIELD_NUMBER: _ClassVar[int]
+    TRANSFER_SKETCH_FIELD_NUMBER: _ClassVar[int]
+    rows: int
+    link: bytes
+    protocol: bytes
+    operation: bytes
+    resource: bytes
+    statement_id: bytes
+    status: bytes
+    time: bytes
+    requests: bytes
+    request_bytes: bytes
+    response_bytes: bytes
+    duration: bytes
+    queue: bytes
+    receive: bytes
+    process: bytes
+    transfer: bytes
+    duration_sketch: Sketch
+    queue_sketch: Sketch
+    process_sketch: Sketch
+    transfer_sketch: Sketch
+    def __init__(self, rows: _Optional[int] = ..., link: _Optional[bytes] = ..., protocol: _Optional[bytes] = ..., operation: _Optional[bytes] = ..., resource: _Optional[bytes] = ..., statement_id: _Optional[bytes] = ..., status: _Optional[bytes] = ..., time: _Optional[bytes] = ..., requests: _Optional[bytes] = ..., request_bytes: _Optional[bytes] = ..., response_bytes: _Optional[bytes] = ..., duration: _Optional[bytes] = ..., queue: _Optional[bytes] = ..., receive: _Optional[bytes] = ..., process: _Optional[bytes] = ..., transfer: _Optional[bytes] = ..., duration_sketch: _Optional[_Union[Sketch, _Mapping]] = ..., queue_sketch: _Optional[_Union[Sketch, _Mapping]] = ..., process_sketch: _Optional[_Union[Sketch, _Mapping]] = ..., transfer_sketch: _Optional[_Union[Sketch, _Mapping]] = ...) -> None: ...
+
+class Sketch(_message.Message):
+    __slots__ = ("entries", "sizes", "bucket", "count")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    SIZES_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    entries: int
+    sizes: bytes
+    bucket: bytes
+    count: bytes
+    def __init__(self, entries: _Optional[int] = ..., sizes: _Optional[bytes] = ..., bucket: _Optional[bytes] = ..., count: _Optional[bytes] = ...) -> None: ...
 
 class Connections(_message.Message):
     __slots__ = ("rows", "link", "time", "opened", "closed", "outcome", "connect", "bytes_sent", "bytes_received", "retransmits", "rtt", "min_rtt", "zero_windows", "resets_sent", "resets_received")

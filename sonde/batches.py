@@ -31,6 +31,13 @@ SECTIONS: dict[str, dict[str, str]] = {
         ),
         PLANES,
     ) | {"start": DELTA, "offset": DELTA},
+    "unsampled": dict.fromkeys(
+        (
+            "link", "protocol", "operation", "resource", "statement_id", "status", "requests", "request_bytes",
+            "response_bytes", "duration", "queue", "receive", "process", "transfer",
+        ),
+        PLANES,
+    ) | {"time": DELTA},
     "connections": dict.fromkeys(
         (
             "link", "opened", "closed", "outcome", "connect", "bytes_sent", "bytes_received", "retransmits", "rtt",
@@ -53,7 +60,9 @@ SECTIONS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 #: Bits of Requests.flags.
-STATEMENT_TRUNCATED, TLS, NO_EXCHANGE_ID, QUEUE_NOT_EXACT = 1, 2, 4, 8
+STATEMENT_TRUNCATED, TLS, NO_EXCHANGE_ID, QUEUE_NOT_EXACT, SLOW = 1, 2, 4, 8, 16
+#: Sketches of the section `unsampled`: of which durations, in fields NAME_sketch.
+SKETCHES = ("duration", "queue", "process", "transfer")
 
 _ENCODERS = {PLANES: columns.encode, DELTA: columns.encode_delta, ADDRESS: columns.encode_addresses}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,10 @@ import numpy as np
 from aggregator.config import Limits
 from aggregator.ingest.refusal import Refused
 from proto import sonde_pb2 as pb
-from sonde import batches
+from sonde import batches, sketches
 from sonde.batches import Array
 from sonde.errors import WireError
+from sonde.sketches import Buckets
 
 Columns = dict[str, Array]
 
@@ -45,8 +46,13 @@ _MAX_SPAN_US = 90 * 86_400 * 1_000_000
 BOUNDS: dict[str, int] = {
     "pid": _U32, "local_port": _U16, "remote_port": _U16, "port": _U16, "weight": _U32, "flags": _U32,
     "rtt": _U32, "min_rtt": _U32, "request_bytes": _MAX_BYTES, "response_bytes": _MAX_BYTES,
-    "interval": _U64 // 1000, "connect": _MAX_DURATION, "opened": _MAX_TIME_US, "closed": _MAX_TIME_US,
+    "requests": _U32, "interval": _U64 // 1000, "connect": _MAX_DURATION, "opened": _MAX_TIME_US,
+    "closed": _MAX_TIME_US,
 } | dict.fromkeys(("duration", "queue", "receive", "process", "transfer", "gap"), _MAX_DURATION)  # fmt: skip
+
+#: Columns of `unsampled` that are sums, and how large all of them together may be, in the wire's units.
+_SUMS = ("request_bytes", "response_bytes", "duration", "queue", "receive", "process", "transfer")
+_MAX_SUM = 2.0**63 / 100
 
 _HOST_NAME_BYTES = 255
 _MAX_ADDRESSES = 4096
@@ -63,6 +69,8 @@ class Content:
     sections: dict[str, Columns]
     details: list[dict[str, int]]
     bytes: int
+    #: Sketches of the section `unsampled`: name of the duration -> one sketch a row.
+    sketches: dict[str, Buckets] = field(default_factory=dict)
 
     def rows(self, section: str) -> int:
         """Rows of a section."""
@@ -88,6 +96,10 @@ def _check_times(where: str, column: Array) -> None:
         raise _bad(f"{where}: times span more than 90 days; seal smaller batches")
 
 
+def _bound(section: str, column: str) -> int:
+    return _U64 if section == "unsampled" and column in _SUMS else BOUNDS.get(column, _U64)
+
+
 def _check_section(name: str, columns: Columns, links: int, lengths: Array, limits: Limits) -> None:
     for column_name, column in columns.items():
         where = f"{name}.{column_name}"
@@ -105,10 +117,27 @@ def _check_section(name: str, columns: Columns, links: int, lengths: Array, limi
                 raise _bad(f"{where}: a value without a name; is the agent newer than the aggregator?")
         elif column_name in ("start", "time"):
             _check_times(where, column)
-        elif _largest(column) > BOUNDS.get(column_name, _U64):
+        elif _largest(column) > _bound(name, column_name):
             raise _bad(f"{where}: {_largest(column)} is out of range")
-    if "weight" in columns and columns["weight"].size and int(columns["weight"].min()) == 0:
-        raise _bad(f"{name}.weight: a row stands for at least one request")
+
+
+def _read_unsampled(message: pb.Unsampled, columns: Columns, limits: Limits) -> dict[str, Buckets]:
+    if columns["requests"].size and int(columns["requests"].min()) == 0:
+        raise _bad("unsampled.requests: a row stands for at least one request")
+    for name in _SUMS:
+        # As floats: the exact sum may be what overflows.
+        if float(columns[name].astype(np.float64).sum()) > _MAX_SUM:
+            raise _bad(f"unsampled.{name}: sums are out of range")
+    out: dict[str, Buckets] = {}
+    for name in batches.SKETCHES:
+        where = f"unsampled.{name}_sketch"
+        try:
+            out[name] = sketches.read(getattr(message, f"{name}_sketch"), message.rows, limits.buckets)
+        except WireError as error:
+            raise _bad(f"{where}: {error}") from None
+        if not np.array_equal(out[name].totals(), columns["requests"]):
+            raise _bad(f"{where}: counts do not add up to the requests of each row")
+    return out
 
 
 def _check_host(host: pb.Host) -> tuple[bytes, ...]:
@@ -173,10 +202,11 @@ def read(batch: pb.Batch, limits: Limits) -> Content:
     links = len(sections["links"]["role"])
     for name, columns in sections.items():
         _check_section(name, columns, links, lengths, limits)
+    found = _read_unsampled(batch.unsampled, sections["unsampled"], limits)
     details = [dict(one.counts) for one in batch.agent_stats.details]
     if len(details) not in (0, len(sections["agent_stats"]["probe"])):
         raise _bad("agent_stats.details: one a row, or none")
     if any(len(key) > limits.name_bytes for one in details for key in one):
         raise _bad(f"agent_stats.details: a key longer than {limits.name_bytes} characters")
     strings = _distinct(strings, list(sections.values()))
-    return Content(batch.host, addresses, strings, sections, details, batch.ByteSize())
+    return Content(batch.host, addresses, strings, sections, details, batch.ByteSize(), found)

@@ -15,13 +15,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from aggregator.ingest.content import Columns, Content
-from aggregator.ingest.groups import U64, Groups
+from aggregator.ingest.counted import SUMS, Counted
+from aggregator.ingest.groups import Groups, map_array
 from proto import sonde_pb2 as pb
 from sonde import batches
+from sonde.groups import U64
 from sonde.ids import exchange_ids
 
-_BUCKET_S = 10
-_US = 1_000_000
 TICK_NS = np.uint64(100)
 
 _PROTOCOLS = pa.array([name.lower() for name in pb.Protocol.keys()])  # noqa: SIM118
@@ -114,21 +114,19 @@ class Tables:
             columns[f"{name}_ns"] = pa.array(rows[name] * TICK_NS)
         return pa.table(columns)
 
-    def request_stats(self) -> pa.Table:
+    def request_stats(self, counted: Counted) -> pa.Table:
         """Totals of 10 s by time of completion, with sketches; one row a group."""
-        rows = self._content.sections["requests"]
+        rows = counted.columns
         of = rows["link"].astype(np.int64)
-        end_s = (rows["start"] + rows["duration"] // np.uint64(10)) // np.uint64(_US)
-        bucket = end_s // np.uint64(_BUCKET_S) * np.uint64(_BUCKET_S)
         role, service = self._links["role"][of], self._links["service"][of]
         remote_host, remote_service = self._ends.remote_host[of], self._ends.remote_service[of]
         groups = Groups.by(
-            [bucket, role, service, remote_host, remote_service, rows["protocol"], rows["operation"], rows["resource"],
-             rows["status"]]
+            [rows["time"], role, service, remote_host, remote_service, rows["protocol"], rows["operation"],
+             rows["resource"], rows["status"]]
         )  # fmt: skip
-        one, weight = groups.first, rows["weight"]
+        one = groups.first
         columns = {
-            "time": pa.array(bucket[one].astype(np.uint32)),
+            "time": pa.array(rows["time"][one].astype(np.uint32)),
             "host": _same(self._content.host.name, len(one)),
             "service": _texts(service[one], self._strings),
             "role": pa.array(role[one].astype(np.int8)),
@@ -138,32 +136,29 @@ class Tables:
             "operation": _texts(rows["operation"][one], self._strings),
             "resource": _texts(rows["resource"][one], self._strings),
             "status": pa.array(rows["status"][one].astype(np.int8)),
-            "requests": pa.array(groups.sums(weight)),
-            "estimated": pa.array((groups.sums(weight) != groups.sums(np.ones_like(weight))).astype(np.uint8)),
-            "request_bytes": pa.array(groups.sums(rows["request_bytes"] * weight)),
-            "response_bytes": pa.array(groups.sums(rows["response_bytes"] * weight)),
+            "estimated": pa.array((groups.sums(rows["estimated"]) != 0).astype(np.uint8)),
         }
-        for name in ("duration", "queue", "receive", "process", "transfer"):
-            nanoseconds = rows[name] * TICK_NS
-            columns[f"{name}_sum_ns"] = pa.array(groups.sums(nanoseconds * weight))
-            if name != "receive":
-                columns[name] = groups.sketches(nanoseconds, weight)
+        for name in ("requests", "unsampled", "request_bytes", "response_bytes"):
+            columns[name] = pa.array(groups.sums(rows[name]))
+        for name in SUMS:
+            columns[f"{name}_sum_ns"] = pa.array(groups.sums(rows[name]))
+        for name in batches.SKETCHES:
+            columns[name] = map_array(counted.sketches(name, groups))
         return pa.table(columns)
 
-    def statement_stats(self, limit: int) -> pa.Table | None:
+    def statement_stats(self, counted: Counted, limit: int) -> pa.Table | None:
         """Totals of statements by minute of completion; beyond the `limit` most frequent they are statement_id 0."""
-        rows = _where(self._content.sections["requests"], lambda rows: rows["statement_id"] != 0)
-        if len(rows["link"]) == 0:
+        counted = counted.where(counted.columns["statement_id"] != 0)
+        if len(counted) == 0:
             return None
+        rows = counted.columns
         of = rows["link"].astype(np.int64)
-        end_s = (rows["start"] + rows["duration"] // np.uint64(10)) // np.uint64(_US)
-        minute = end_s // np.uint64(60) * np.uint64(60)
-        statement, weight = _most_frequent(rows["statement_id"], limit), rows["weight"]
+        minute = rows["time"] // np.uint64(60) * np.uint64(60)
+        statement = _most_frequent(rows["statement_id"], rows["requests"], limit)
         role, service = self._links["role"][of], self._links["service"][of]
         remote_service = self._ends.remote_service[of]
         groups = Groups.by([minute, role, service, remote_service, statement])
         one = groups.first
-        nanoseconds = rows["duration"] * TICK_NS
         failed = np.isin(rows["status"], _ERRORS).astype(np.uint64)
         return pa.table(
             {
@@ -173,10 +168,10 @@ class Tables:
                 "role": pa.array(role[one].astype(np.int8)),
                 "remote_service": _texts(remote_service[one], self._names),
                 "statement_id": pa.array(statement[one]),
-                "requests": pa.array(groups.sums(weight)),
-                "errors": pa.array(groups.sums(failed * weight)),
-                "duration_sum_ns": pa.array(groups.sums(nanoseconds * weight)),
-                "duration": groups.sketches(nanoseconds, weight),
+                "requests": pa.array(groups.sums(rows["requests"])),
+                "errors": pa.array(groups.sums(failed * rows["requests"])),
+                "duration_sum_ns": pa.array(groups.sums(rows["duration"])),
+                "duration": map_array(counted.sketches("duration", groups)),
             }
         )
 
@@ -306,9 +301,10 @@ def _where(rows: Columns, condition: Callable[[Columns], npt.NDArray[np.bool_]])
     return {name: column[mask] for name, column in rows.items()}
 
 
-def _most_frequent(ids: U64, limit: int) -> U64:
-    values, inverse, counts = np.unique(ids, return_inverse=True, return_counts=True)
+def _most_frequent(ids: U64, requests: U64, limit: int) -> U64:
+    values, inverse = np.unique(ids, return_inverse=True)
     if len(values) > limit:
+        counts = np.bincount(inverse, requests)
         values[np.argsort(counts, kind="stable")[:-limit]] = 0
     out: U64 = values[inverse]
     return out

@@ -17,6 +17,7 @@ import pyarrow as pa
 from aggregator.analysis.peers import Bounded
 from aggregator.config import Limits
 from aggregator.ingest.content import Content
+from aggregator.ingest.counted import Counted
 from aggregator.ingest.ledger import BatchId
 from aggregator.ingest.tables import Ends, Tables
 from aggregator.metrics import Metrics
@@ -59,8 +60,10 @@ class Writer:
     def _counted(self, content: Content, tables: Tables) -> Iterator[tuple[str, pa.Table]]:
         if content.rows("requests"):
             yield "requests", tables.requests()
-            yield "request_stats_10s", tables.request_stats()
-            statements = tables.statement_stats(self._limits.statements)
+        counted = Counted.of(content)
+        if len(counted):
+            yield "request_stats_10s", tables.request_stats(counted)
+            statements = tables.statement_stats(counted, self._limits.statements)
             if statements is not None:
                 yield "statement_stats_1m", statements
         if content.rows("connections"):

@@ -18,7 +18,7 @@ import numpy as np
 import zstandard
 
 from proto import sonde_pb2 as pb
-from sonde import WIRE_VERSION, batches
+from sonde import WIRE_VERSION, batches, sketch, sketches
 
 SPOOL = bytes(range(16))
 
@@ -63,6 +63,7 @@ class Builder:
         self.strings = {"": 0}
         self.rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.details: list[dict[str, int]] = []
+        self.sketches: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
         self.replay = False
         self.tags: dict[str, str] = {}
 
@@ -105,6 +106,23 @@ class Builder:
             "offset": 100 * len(self.rows["requests"]), "weight": 1, "flags": 0,
         }  # fmt: skip
         self.rows["requests"].append(row | given)
+
+    def unsampled(self, link: int, durations_us: list[int], **given: Any) -> None:
+        """One sum of requests without a row, which lasted so long; all of it was process."""
+        row = {
+            "link": link, "protocol": pb.HTTP1, "operation": self.text(given.pop("operation", "GET")),
+            "resource": self.text(given.pop("resource", "/")), "statement_id": 0, "status": pb.OK,
+            "time": self.now_us - 2_000_000, "requests": len(durations_us),
+            "request_bytes": 100 * len(durations_us), "response_bytes": 1000 * len(durations_us),
+            "duration": 10 * sum(durations_us), "queue": 0, "receive": 0, "process": 10 * sum(durations_us),
+            "transfer": 0,
+        }  # fmt: skip
+        self.rows["unsampled"].append(row | given)
+        ns = {"duration": durations_us, "process": durations_us}
+        for name in batches.SKETCHES:
+            own = np.array(ns.get(name, [0] * len(durations_us)), dtype=np.uint64) * np.uint64(1000)
+            keys, counts = np.unique(sketch.bucket(own), return_counts=True)
+            self.sketches[name].append((keys, counts))
 
     def connection(self, link: int, **given: Any) -> None:
         """One report of an open connection."""
@@ -156,6 +174,13 @@ class Builder:
                 else:
                     columns[name] = np.array(values, dtype=np.uint64)
             batches.fill(section, getattr(batch, section), columns)
+        for name, parts in self.sketches.items():
+            made = sketches.Buckets(
+                np.array([len(keys) for keys, _ in parts]),
+                np.concatenate([keys for keys, _ in parts]),
+                np.concatenate([counts for _, counts in parts]).astype(np.uint64),
+            )
+            sketches.fill(getattr(batch.unsampled, f"{name}_sketch"), made)
         batch.agent_stats.details.extend(pb.StatDetails(counts=one) for one in self.details)
         return batch
 

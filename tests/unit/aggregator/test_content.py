@@ -24,6 +24,7 @@ def full() -> pb.Batch:
     link = builder.link("client", "nginx", "10.0.0.1", 40_000, "10.0.0.2", 8080, connection_id=7)
     for _ in range(3):
         builder.request(link)
+    builder.unsampled(link, [100, 200, 200])
     builder.connection(link)
     builder.in_flight(link)
     builder.endpoint("::", 80, "nginx")
@@ -40,7 +41,7 @@ def refusal(batch: pb.Batch) -> Refused:
 
 def test_a_full_batch_is_read() -> None:
     read = content.read(full(), LIMITS)
-    assert [read.rows(name) for name in batches.SECTIONS] == [1, 3, 1, 1, 1, 1, 1]
+    assert [read.rows(name) for name in batches.SECTIONS] == [1, 3, 1, 1, 1, 1, 1, 1]
     assert read.addresses[0] == b"\0" * 10 + b"\xff\xff\x0a\x00\x00\x01"
 
 
@@ -63,8 +64,10 @@ BAD = [
     ("links", "role", 3), ("links", "role", 0), ("links", "service", 99), ("links", "pid", 2**32),
     ("links", "local_port", 65_536), ("requests", "link", 1), ("requests", "protocol", 0),
     ("requests", "protocol", 200), ("requests", "status", 6), ("requests", "ended_by", 0),
-    ("requests", "operation", 99), ("requests", "statement", 99), ("requests", "weight", 0),
-    ("requests", "weight", 2**32), ("requests", "duration", 2**63), ("requests", "start", 0),
+    ("requests", "operation", 99), ("requests", "statement", 99), ("requests", "weight", 2**32),
+    ("unsampled", "link", 1), ("unsampled", "requests", 0), ("unsampled", "requests", 2**32),
+    ("unsampled", "duration", 2**60), ("unsampled", "time", 5),
+    ("requests", "duration", 2**63), ("requests", "start", 0),
     ("requests", "start", 2**63), ("requests", "request_bytes", 2**45), ("connections", "outcome", 9),
     ("connections", "link", 5), ("connections", "time", 1), ("connections", "opened", 2**60),
     ("endpoints", "port", 70_000), ("statements", "text", 99), ("in_flight", "start", 7),
@@ -81,6 +84,31 @@ def test_a_value_out_of_range_is_refused_by_name(section, column, value) -> None
     refused = refusal(batch)
     assert refused.code == pb.Refusal.BAD_COLUMNS
     assert f"{section}.{column}" in str(refused)
+
+
+SKETCH = [
+    ("sizes", [2], "add up to"), ("sizes", [2**63], "add up to"), ("bucket", [5, 5], "ascend"),
+    ("bucket", [9, 5], "ascend"), ("bucket", [5, 3_000], "out of range"), ("count", [0, 3], "out of range"),
+    ("count", [2**40, 3], "out of range"), ("count", [1, 1], "requests of each row"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("column", "values", "says"), SKETCH)
+def test_a_sketch_that_does_not_fit_is_refused(column, values, says) -> None:
+    batch = full()
+    message = batch.unsampled.duration_sketch
+    message.entries = 2 if column != "sizes" else 3
+    encode = columns.encode_delta if column == "bucket" else columns.encode
+    setattr(message, column, encode(np.array(values, dtype=np.uint64)))
+    refused = refusal(batch)
+    assert refused.code == pb.Refusal.BAD_COLUMNS
+    assert says in str(refused)
+
+
+def test_a_row_that_was_asked_for_is_read() -> None:
+    batch = full()
+    batch.requests.weight = columns.encode(np.zeros(3))
+    assert content.read(batch, LIMITS).sections["requests"]["weight"].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("rows", [1_001, 2**32 - 1])

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregator.ingest.groups import Groups, combine
+from aggregator.ingest.groups import Groups
 from sonde import sketch
+from sonde.groups import combine
+from sonde.sketches import Buckets
 
 
 def arrays(*columns):
@@ -31,6 +33,9 @@ def test_sums_and_sketches_equal_a_plain_loop(rows) -> None:
     assert sorted(keys) == sorted(sums)
     assert [int(one) for one in groups.sums(value * weight)] == [sums[key] for key in keys]
     assert [dict(one) for one in groups.sketches(value, weight).to_pylist()] == [dict(sketches[key]) for key in keys]
+    merged = groups.merged(Buckets.of(value, weight))
+    for name in ("sizes", "keys", "counts"):
+        np.testing.assert_array_equal(getattr(merged, name), getattr(groups.buckets(value, weight), name))
 
 
 def test_combine_keeps_apart_what_would_overflow() -> None:
