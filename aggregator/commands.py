@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from aggregator.sql_client import SqlPort
+from aggregator.sql_options import sql_port
+
 
 @click.command()
 @click.option(
@@ -49,15 +52,9 @@ def aggregator(
 @click.command()
 @click.argument("query")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-@click.option(
-    "--url", default="http://127.0.0.1:8123", envvar="SONDE_SQL_URL", show_default=True, show_envvar=True,
-    help="The aggregator's SQL port, or a ClickHouse server.",
-)  # fmt: skip
-@click.option("--database", default="sonde", show_default=True)
-@click.option("--token-file", type=click.Path(dir_okay=False), envvar="SONDE_SQL_TOKEN_FILE", show_envvar=True,
-              help="File with the token, where the port asks for one.")  # fmt: skip
-def sql(query: str, form: str, url: str, database: str, token_file: str | None) -> None:
+@sql_port
+def sql(query: str, form: str, port: SqlPort) -> None:
     """Run a query and print its result."""
     from aggregator import sql_client
 
-    click.echo(sql_client.run(query, form, url, database, token_file), nl=False)
+    click.echo(sql_client.run(query, form, port), nl=False)

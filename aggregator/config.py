@@ -33,10 +33,29 @@ class Retention(config.Settings):
     accepted_batches: int = Field(default=7, ge=1, le=3650)
 
 
+class Cluster(config.Settings):
+    """A ClickHouse cluster behind a clickhouse:// URL; without a name it is one server."""
+
+    name: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_.-]{0,128}$",
+        description="Name in the servers' remote_servers; tables are then replicated and distributed",
+    )
+    insert_quorum: str = Field(
+        default="auto",
+        pattern=r"^(auto|\d{1,2})$",
+        description="Replicas that must have an insert before it is acknowledged; auto: the majority, 0: one is enough",
+    )
+    insert_timeout_s: float = Field(
+        default=60.0, gt=0, le=600, description="How long an insert waits for them; then the agent sends it again"
+    )
+
+
 class Storage(config.Settings):
     """Where the rows go, and the memory of the embedded engine."""
 
     url: str = "chdb:///var/lib/sonde/store"
+    cluster: Cluster = Cluster()
     memory_bytes: int = Field(default=2048 * MIB, ge=256 * MIB)
     insert_threads: int = Field(default=2, ge=1, le=32)
     retention_days: Retention = Retention()

@@ -45,7 +45,7 @@ class Aggregator:
             SondeError: the store or a port cannot be had.
         """
         self.metrics = Metrics()
-        self._store = Store(parse(settings.storage.url), settings.storage.memory_bytes)
+        self._store = Store(parse(settings.storage.url), settings.storage.memory_bytes, settings.storage.cluster)
         applied = migrations.migrate(self._store)
         migrations.set_retention(self._store, settings.storage.retention_days)
         _log.info(

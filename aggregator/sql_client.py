@@ -7,6 +7,7 @@ printed as it comes.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -20,37 +21,69 @@ _TIMEOUT_S = 120
 _WIDEST_COLUMN = 100
 
 
-def run(query: str, form: str, url: str, database: str, token_file: str | None = None) -> str:
+@dataclass(frozen=True)
+class SqlPort:
+    """ClickHouse's HTTP interface at `url`: the aggregator's own, or a server's."""
+
+    url: str
+    database: str = "sonde"
+    token_file: str | None = None
+    user: str | None = None
+
+    def ask(self, query: str, form: str, parameters: dict[str, Any] | None = None) -> tuple[str, str]:
+        """The answer to `query` in ClickHouse's format `form`, and the format it came in.
+
+        `parameters` are bound to `{name:Type}` in the query.
+
+        Raises:
+            SondeError: the port cannot be reached or refused the query.
+        """
+        said = {
+            "database": self.database,
+            "default_format": form,
+            "output_format_json_array_of_rows": "1",
+            "output_format_json_quote_64bit_integers": "0",
+        }
+        said |= {f"param_{name}": str(value) for name, value in (parameters or {}).items()}
+        request = Request(f"{self.url.rstrip('/')}/?{urlencode(said)}", data=query.encode(), method="POST")
+        if not request.full_url.startswith(("http://", "https://")):
+            raise UsageError(f"{self.url} is not an address; write http://host:8123")
+        for name, value in self._credentials().items():
+            request.add_header(name, value)
+        try:
+            with urlopen(request, timeout=_TIMEOUT_S) as answer:
+                body = answer.read().decode("utf-8", "replace")
+                return body, answer.headers.get("X-ClickHouse-Format", "")
+        except HTTPError as error:
+            with error:
+                text = " ".join(error.read(4096).decode("utf-8", "replace").split())
+            raise SondeError(f"query refused: {text}") from None
+        except (URLError, OSError) as error:
+            reason = getattr(error, "reason", error)
+            raise SondeError(f"{self.url} is not reachable ({reason}); is `sonde aggregator` running?") from None
+
+    def rows(self, query: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Rows of `query`, column -> value; raises as `ask` does."""
+        found: list[dict[str, Any]] = json.loads(self.ask(query, "JSON", parameters)[0])["data"]
+        return found
+
+    def _credentials(self) -> dict[str, str]:
+        headers = {"X-ClickHouse-User": self.user} if self.user else {}
+        if self.token_file:
+            try:
+                headers["X-ClickHouse-Key"] = Path(self.token_file).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise UsageError(f"{self.token_file}: {error.strerror}") from None
+        return headers
+
+
+def run(query: str, form: str, port: SqlPort) -> str:
     """The result of `query` as text.
 
     Raises:
         SondeError: the port cannot be reached or refused the query.
     """
-    parameters = {
-        "database": database,
-        "default_format": _FORMATS[form],
-        "output_format_json_array_of_rows": "1",
-        "output_format_json_quote_64bit_integers": "0",
-    }
-    request = Request(f"{url.rstrip('/')}/?{urlencode(parameters)}", data=query.encode(), method="POST")
-    if not request.full_url.startswith(("http://", "https://")):
-        raise UsageError(f"{url} is not an address; write http://host:8123")
-    if token_file:
-        try:
-            request.add_header("X-ClickHouse-Key", Path(token_file).read_text(encoding="utf-8").strip())
-        except OSError as error:
-            raise UsageError(f"{token_file}: {error.strerror}") from None
-    try:
-        with urlopen(request, timeout=_TIMEOUT_S) as answer:
-            body = answer.read().decode("utf-8", "replace")
-            used = answer.headers.get("X-ClickHouse-Format", "")
-    except HTTPError as error:
-        with error:
-            text = " ".join(error.read(4096).decode("utf-8", "replace").split())
-        raise SondeError(f"query refused: {text}") from None
-    except (URLError, OSError) as error:
-        reason = getattr(error, "reason", error)
-        raise SondeError(f"{url} is not reachable ({reason}); is `sonde aggregator` running?") from None
+    body, used = port.ask(query, _FORMATS[form])
     return table(json.loads(body)) if form == "table" and used == "JSONCompact" and body else body
 
 

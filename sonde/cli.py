@@ -21,6 +21,7 @@ COMMANDS = {
     "doctor": ("node_agent.commands:doctor", "Say which probes run here, which do not, why, and what would help."),
     "record": ("node_agent.commands:record", "Write what the kernel saw to a file, literals masked."),
     "replay": ("node_agent.commands:replay", "Send a recording through the whole pipeline."),
+    "schema": ("aggregator.schema_commands:schema", "Show, apply or check the store's tables."),
     "sql": ("aggregator.commands:sql", "Run a query and print its result."),
     "up": ("sonde.up:up", "Agent, aggregator and dashboard for this host."),
 }

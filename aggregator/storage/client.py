@@ -7,7 +7,9 @@ between releases of ClickHouse. An insert returns after its rows are in parts on
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -23,9 +25,9 @@ import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from aggregator.config import Cluster
+from aggregator.storage.templates import DATABASE, Target, render
 from sonde.errors import StoreError, UsageError
-
-DATABASE = "sonde"
 
 #: One block per insert and table, whatever its size, so that a token always means the same block.
 _BLOCK_ROWS, _BLOCK_BYTES = 16_777_216, 4_294_967_296
@@ -36,6 +38,7 @@ INSERT_SETTINGS: dict[str, Any] = {
     "deduplicate_blocks_in_dependent_materialized_views": 1,
     "max_insert_threads": 1,
     "max_insert_block_size": _BLOCK_ROWS,
+    "max_partitions_per_insert_block": 0,
     "min_insert_block_size_rows": _BLOCK_ROWS,
     "min_insert_block_size_bytes": _BLOCK_BYTES,
     "input_format_parallel_parsing": 0,
@@ -43,6 +46,9 @@ INSERT_SETTINGS: dict[str, Any] = {
     "parallel_view_processing": 0,
     "materialized_views_ignore_errors": 0,
 }
+
+#: For every statement to a cluster: it is done when every shard has it, and a table of one shard may ask all of them.
+_CLUSTER_SETTINGS: dict[str, Any] = {"distributed_foreground_insert": 1, "distributed_product_mode": "global"}
 
 #: The same for settings that older servers do not know. `deduplicate_insert` overrides `insert_deduplicate` (26.x).
 NEWER_SETTINGS: dict[str, Any] = {"deduplicate_insert": "enable"}
@@ -95,16 +101,38 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:600]
 
 
+def cluster_insert_settings(cluster: Cluster) -> dict[str, Any]:
+    """Settings of an insert into a cluster beyond INSERT_SETTINGS: it returns when `insert_quorum` replicas have it.
+
+    Quorum inserts run in parallel: without that, two aggregators that write one table at a time refuse each other.
+    """
+    if not cluster.name:
+        return {}
+    return {
+        **_CLUSTER_SETTINGS,
+        "insert_quorum": cluster.insert_quorum,
+        "insert_quorum_parallel": 1,
+        "insert_quorum_timeout": int(cluster.insert_timeout_s * 1000),
+    }
+
+
+_ONE_SERVER = Cluster()
+
+
 class Store:
     """An open store; clients of it are made per thread."""
 
-    def __init__(self, url: StoreUrl, memory_bytes: int) -> None:
-        """Open it.
+    def __init__(self, url: StoreUrl, memory_bytes: int, cluster: Cluster = _ONE_SERVER) -> None:
+        """Open it; `cluster` says how a cluster behind a clickhouse:// URL is written.
 
         Raises:
             StoreError: another process holds the path, or the server is not reachable.
         """
+        if url.embedded and cluster.name:
+            raise UsageError("storage.cluster.name is for clickhouse://; the embedded engine is one process")
         self.url = url
+        self.target = Target(cluster.name, url.database)
+        self._insert_settings = INSERT_SETTINGS | cluster_insert_settings(cluster)
         self._memory_bytes = memory_bytes
         self._local = threading.local()
         self._clients: list[Any] = []
@@ -113,7 +141,8 @@ class Store:
             self._prepare_folders()
         client = self._connect(None)
         try:
-            client.command(query_text("create_database"), parameters={"database": url.database})
+            create = render(query_text("create_database"), self.target)
+            client.command(create, parameters={"database": url.database})
         except ClickHouseError as error:
             raise StoreError(f"store: {one_line(error)}") from None
         finally:
@@ -125,11 +154,27 @@ class Store:
         try:
             Path(self.url.path).mkdir(parents=True, exist_ok=True, mode=0o750)
             incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._check_unlocked()
             for leftover in incoming.iterdir():
                 leftover.unlink()
         except OSError as error:
             raise StoreError(f"store {self.url.path}: {error.strerror}; check the folder or storage.url") from None
         tempfile.tempdir = str(incoming)
+
+    def _check_unlocked(self) -> None:
+        """Say who holds the store; the engine's own words for it are many and go to standard error."""
+        status = Path(self.url.path, "status")
+        if not status.exists():
+            return
+        with status.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                owner = re.search(rb"PID: (\d+)", file.read())
+                who = f"process {int(owner[1])}" if owner else "another process"
+                raise StoreError(
+                    f"store {self.url.path} is held by {who}; stop that aggregator, or ask it over its SQL port"
+                ) from None
 
     @property
     def connection_string(self) -> str:
@@ -146,7 +191,10 @@ class Store:
                     chdb_options={"max_server_memory_usage": str(self._memory_bytes)},
                 )
             return clickhouse_connect.get_client(
-                **dict(self.url.options), database=database or "default", autogenerate_session_id=False
+                **dict(self.url.options),
+                database=database or "default",
+                autogenerate_session_id=False,
+                settings=_CLUSTER_SETTINGS if self.target.cluster else None,
             )
         except ClickHouseError as error:
             hint = "is another aggregator running on it?" if self.url.embedded else "check storage.url"
@@ -173,6 +221,15 @@ class Store:
         except ClickHouseError as error:
             raise StoreError(f"store: {one_line(error)}") from None
 
+    def template(self, sql: str, parameters: dict[str, Any] | None = None) -> None:
+        """Run one statement of a file with placeholders (templates.py); one that is only for clusters is left out.
+
+        Raises:
+            StoreError: the engine refused it.
+        """
+        if rendered := render(sql, self.target):
+            self.command(rendered, parameters)
+
     def rows(self, name: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Rows of the query in queries/<name>.sql.
 
@@ -184,6 +241,17 @@ class Store:
         except ClickHouseError as error:
             raise StoreError(f"store: {one_line(error)}") from None
 
+    def named_rows(self, sql: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Rows of `sql`, column -> value.
+
+        Raises:
+            StoreError: the engine refused it.
+        """
+        try:
+            return list(self.client().query(sql, parameters=parameters).named_results())
+        except ClickHouseError as error:
+            raise StoreError(f"store: {one_line(error)}") from None
+
     def insert(self, table: str, rows: pa.Table, token: str) -> None:
         """Insert once per `token`; the rows are in the store when this returns.
 
@@ -191,7 +259,7 @@ class Store:
             StoreError: they may or may not be in the store; insert again with the same token.
         """
         client = self.client()
-        settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
+        settings = {**self._insert_settings, "insert_deduplication_token": token}
         settings |= {name: value for name, value in NEWER_SETTINGS.items() if name in client.server_settings}
         try:
             client.insert_arrow(table, rows, settings=settings)

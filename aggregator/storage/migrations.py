@@ -1,7 +1,8 @@
 """Bring a store to the current schema: schema/NNN_name.sql, in order, each recorded in schema_migrations.
 
-Invariants: every statement says IF NOT EXISTS or an equivalent, so a migration that was cut short is simply run again;
-a file that was applied is never edited (add the next number instead), which a checksum tells.
+Invariants: every statement says IF NOT EXISTS or an equivalent, so a migration that was cut short is simply run again,
+and two aggregators of one cluster may migrate at the same time; a file that was applied is never edited (add the next
+number instead), which a checksum tells. The files are templates (templates.py); the checksum is of the template.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from importlib import resources
 
 from aggregator.config import Retention
 from aggregator.storage.client import Store, query_text
+from aggregator.storage.templates import Target, render
 
 _log = logging.getLogger(__name__)
 
@@ -30,12 +32,16 @@ AGE_COLUMN = {
 
 @dataclass(frozen=True)
 class Migration:
-    """One numbered file."""
+    """One numbered file; `statements` are templates."""
 
     number: int
     name: str
     statements: tuple[str, ...]
     checksum: str
+
+    def rendered(self, target: Target) -> tuple[str, ...]:
+        """The statements for one engine or a cluster."""
+        return tuple(text for one in self.statements if (text := render(one, target)))
 
 
 def split(text: str) -> tuple[str, ...]:
@@ -62,7 +68,8 @@ def migrate(store: Store) -> int:
     Raises:
         StoreError: a statement failed; the next start goes on with the same file.
     """
-    store.command(query_text("create_migrations"))
+    for statement in split(query_text("create_migrations")):
+        store.template(statement)
     applied = dict(store.rows("applied_migrations"))
     done = 0
     for migration in migrations():
@@ -70,7 +77,7 @@ def migrate(store: Store) -> int:
             if applied[migration.number] != migration.checksum:
                 _log.warning("schema file %s changed after it was applied; the store keeps the old", migration.name)
             continue
-        for statement in migration.statements:
+        for statement in migration.rendered(store.target):
             store.command(statement)
         store.command(
             query_text("record_migration"),
@@ -88,6 +95,7 @@ def set_retention(store: Store, retention: Retention) -> None:
     """
     current = dict(store.rows("retention"))
     for table, days in retention.model_dump().items():
-        if current.get(table) != days:
+        local = store.target.local(table)
+        if current.get(local) != days:
             column = AGE_COLUMN.get(table, "time")
-            store.command(query_text("set_retention"), {"table": table, "column": column, "days": days})
+            store.template(query_text("set_retention"), {"table": local, "column": column, "days": days})

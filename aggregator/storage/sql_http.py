@@ -21,9 +21,9 @@ from urllib.parse import parse_qsl
 
 from aggregator.config import Sql
 from aggregator.metrics import Metrics
-from aggregator.storage.client import DATABASE
 from aggregator.storage.sql_engine import Engine
 from aggregator.storage.sql_guard import SqlRefused
+from aggregator.storage.templates import DATABASE
 
 _TEXT = "text/plain; charset=UTF-8"
 _TYPES = {

@@ -30,18 +30,20 @@ def free_port() -> int:
 
 
 class Aggregator:
-    """One process; start it again on the same store after `kill`."""
+    """One process; start it again on the same store after `kill`. `server` is a ClickHouse server's HTTP port."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, server: int = 0, **environment: str) -> None:
         self.folder = folder
+        self.store = f"clickhouse://127.0.0.1:{server}/sonde" if server else f"chdb://{folder}/store"
         self.grpc, self.api, self.sql = free_port(), free_port(), free_port()
+        self.sql = server or self.sql
         self.environment = {f"SONDE_AGGREGATOR__{key}": value for key, value in environment.items()}
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder / "aggregator.log"
 
     def start(self) -> Aggregator:
         """Start and wait until it is ready."""
-        command = [sys.executable, "-m", "sonde", "aggregator", "--store", f"chdb://{self.folder}/store"]
+        command = [sys.executable, "-m", "sonde", "aggregator", "--store", self.store]
         for name, port in (("grpc", self.grpc), ("api", self.api), ("sql", self.sql)):
             command += [f"--{name}-listen", f"127.0.0.1:{port}"]
         with self.log.open("ab") as log:
@@ -81,7 +83,7 @@ class Aggregator:
         """Rows of a query as lists of texts."""
         connection = http.client.HTTPConnection("127.0.0.1", self.sql, timeout=60)
         try:
-            connection.request("POST", "/", body=sql.encode())
+            connection.request("POST", "/?database=sonde", body=sql.encode())
             answer = connection.getresponse()
             body = answer.read().decode()
             assert answer.status == 200, body

@@ -1,1 +1,1 @@
-SELECT number, argMin(checksum, applied) FROM schema_migrations GROUP BY number
+SELECT number, argMin(checksum, applied) AS checksum FROM schema_migrations GROUP BY number

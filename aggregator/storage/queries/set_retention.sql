@@ -1,1 +1,1 @@
-ALTER TABLE {table:Identifier} MODIFY TTL toDateTime({column:Identifier}) + toIntervalDay({days:UInt32})
+ALTER TABLE {table:Identifier} @on_cluster MODIFY TTL toDateTime({column:Identifier}) + toIntervalDay({days:UInt32})

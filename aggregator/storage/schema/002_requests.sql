@@ -1,5 +1,5 @@
 -- One request seen at one end. Durations in ns; DESIGN.md section 3 says what each of them spans.
-CREATE TABLE IF NOT EXISTS requests
+CREATE TABLE IF NOT EXISTS @local(requests) @on_cluster
 (
     start               DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     host                LowCardinality(String),
@@ -40,8 +40,10 @@ CREATE TABLE IF NOT EXISTS requests
     INDEX exchange exchange_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX begin start TYPE minmax GRANULARITY 1
 )
-ENGINE = MergeTree
+ENGINE = @replicated(MergeTree)
 PARTITION BY toDate(start)
 ORDER BY (service, host, start)
 TTL toDateTime(start) + toIntervalDay(7)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
+SETTINGS ttl_only_drop_parts = 1, @deduplicated;
+
+@distributed(requests, host);

@@ -1,6 +1,6 @@
 -- Exact totals by time of completion, 10 s. Rows of one key may be stored apart until a merge: always sum() them,
 -- and sumMap() the sketches before sketchQuantile().
-CREATE TABLE IF NOT EXISTS request_stats_10s
+CREATE TABLE IF NOT EXISTS @local(request_stats_10s) @on_cluster
 (
     time             DateTime('UTC') CODEC(Delta, ZSTD(1)),
     host             LowCardinality(String),
@@ -27,8 +27,10 @@ CREATE TABLE IF NOT EXISTS request_stats_10s
     process          SimpleAggregateFunction(sumMap, Map(Int16, UInt64)),
     transfer         SimpleAggregateFunction(sumMap, Map(Int16, UInt64))
 )
-ENGINE = AggregatingMergeTree
+ENGINE = @replicated(AggregatingMergeTree)
 PARTITION BY toDate(time)
 ORDER BY (time, service, host, role, protocol, operation, resource, remote_service, remote_host, status)
 TTL time + toIntervalDay(7)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
+SETTINGS ttl_only_drop_parts = 1, @deduplicated;
+
+@distributed(request_stats_10s, host);

@@ -1,6 +1,6 @@
 -- One report of one end of a TCP connection: at its start, at its close, one a minute in between. Counters are totals
 -- since the connection opened. `opened` is the epoch where the connection is older than the agent, `closed` while open.
-CREATE TABLE IF NOT EXISTS connections
+CREATE TABLE IF NOT EXISTS @local(connections) @on_cluster
 (
     time             DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     opened           DateTime64(6, 'UTC'),
@@ -29,8 +29,10 @@ CREATE TABLE IF NOT EXISTS connections
     resets_sent      UInt64,
     resets_received  UInt64
 )
-ENGINE = MergeTree
+ENGINE = @replicated(MergeTree)
 PARTITION BY toDate(time)
 ORDER BY (service, host, time)
 TTL toDateTime(time) + toIntervalDay(7)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
+SETTINGS ttl_only_drop_parts = 1, @deduplicated;
+
+@distributed(connections, host);

@@ -1,5 +1,5 @@
 -- What agents last said of their hosts and of listening sockets. Read through the views, one row a host or endpoint.
-CREATE TABLE IF NOT EXISTS host_reports
+CREATE TABLE IF NOT EXISTS @local(host_reports) @on_cluster
 (
     host          LowCardinality(String),
     kernel        SimpleAggregateFunction(anyLast, String),
@@ -12,16 +12,18 @@ CREATE TABLE IF NOT EXISTS host_reports
     first_seen    SimpleAggregateFunction(min, DateTime64(6, 'UTC')),
     last_seen     SimpleAggregateFunction(max, DateTime64(6, 'UTC'))
 )
-ENGINE = AggregatingMergeTree
+ENGINE = @replicated(AggregatingMergeTree)
 ORDER BY host
 TTL toDateTime(last_seen) + toIntervalDay(35)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS @deduplicated;
 
-CREATE VIEW IF NOT EXISTS hosts AS
+@distributed(host_reports, host);
+
+CREATE VIEW IF NOT EXISTS hosts @on_cluster AS
 SELECT host, kernel, os, addresses, agent_version, tags, replay, agent_started, first_seen, last_seen
 FROM host_reports FINAL;
 
-CREATE TABLE IF NOT EXISTS endpoint_reports
+CREATE TABLE IF NOT EXISTS @local(endpoint_reports) @on_cluster
 (
     host       LowCardinality(String),
     address    IPv6,
@@ -31,10 +33,12 @@ CREATE TABLE IF NOT EXISTS endpoint_reports
     first_seen SimpleAggregateFunction(min, DateTime64(6, 'UTC')),
     last_seen  SimpleAggregateFunction(max, DateTime64(6, 'UTC'))
 )
-ENGINE = AggregatingMergeTree
+ENGINE = @replicated(AggregatingMergeTree)
 ORDER BY (host, address, port, service)
 TTL toDateTime(last_seen) + toIntervalDay(35)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS @deduplicated;
 
-CREATE VIEW IF NOT EXISTS endpoints AS
+@distributed(endpoint_reports, host);
+
+CREATE VIEW IF NOT EXISTS endpoints @on_cluster AS
 SELECT host, address, port, service, pid, first_seen, last_seen FROM endpoint_reports FINAL;

@@ -1,6 +1,6 @@
 -- One agent, one probe, one interval that ended at `time`. Counts are of the interval; spooled_bytes and rss_bytes are
 -- gauges; cpu_ns and rss_bytes stand on the row of probe 'agent'. `details` splits the counts.
-CREATE TABLE IF NOT EXISTS agent_stats
+CREATE TABLE IF NOT EXISTS @local(agent_stats) @on_cluster
 (
     time            DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     interval_ns     UInt64,
@@ -19,8 +19,10 @@ CREATE TABLE IF NOT EXISTS agent_stats
     probe_runs      UInt64,
     details         Map(String, UInt64)
 )
-ENGINE = MergeTree
+ENGINE = @replicated(MergeTree)
 PARTITION BY toDate(time)
 ORDER BY (host, probe, time)
 TTL toDateTime(time) + toIntervalDay(14)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
+SETTINGS ttl_only_drop_parts = 1, @deduplicated;
+
+@distributed(agent_stats, host);

@@ -1,6 +1,6 @@
 -- Requests without a byte of an answer when their agent sealed a batch. `time` is when the aggregator received the
 -- batch, age_ns is by the agent's clock alone. A row with nothing = 1 says that the host has none any more.
-CREATE TABLE IF NOT EXISTS in_flight_reports
+CREATE TABLE IF NOT EXISTS @local(in_flight_reports) @on_cluster
 (
     time           DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     nothing        UInt8,
@@ -25,18 +25,20 @@ CREATE TABLE IF NOT EXISTS in_flight_reports
     request_bytes  UInt64,
     connection_id  UInt64
 )
-ENGINE = MergeTree
+ENGINE = @replicated(MergeTree)
 PARTITION BY toStartOfHour(time)
 ORDER BY (host, time)
 TTL toDateTime(time) + toIntervalHour(2)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
+SETTINGS ttl_only_drop_parts = 1, @deduplicated;
+
+@distributed(in_flight_reports, host);
 
 -- The latest report of each host, unless it is older than 20 s (the agent is gone, so nothing is known).
-CREATE VIEW IF NOT EXISTS in_flight AS
+CREATE VIEW IF NOT EXISTS in_flight @on_cluster AS
 SELECT * EXCEPT (nothing)
 FROM in_flight_reports
 WHERE nothing = 0
-  AND (host, time) IN
+  AND (host, time) GLOBAL IN
   (
       SELECT host, max(time) FROM in_flight_reports WHERE time > now64(6) - toIntervalSecond(20) GROUP BY host
   );

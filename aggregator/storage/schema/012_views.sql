@@ -9,7 +9,7 @@
 -- Values are stored in steps of 100 ns: a result within -500 ns is rounding and reads 0. NULL without an answer.
 --
 -- The filter of a page goes to both sides only if it names both: WHERE client_start > x AND server_start > x.
-CREATE VIEW IF NOT EXISTS exchanges AS
+CREATE VIEW IF NOT EXISTS exchanges @on_cluster AS
 WITH toInt64(c.receive_ns + c.process_ns) - toInt64(s.queue_ns + s.receive_ns + s.process_ns) AS away_ns
 SELECT
     c.start AS start,
@@ -69,5 +69,5 @@ FROM (SELECT * FROM requests WHERE role = 'client' AND exchange_id != 0) AS c
 INNER JOIN (SELECT * FROM requests WHERE role = 'server' AND exchange_id != 0) AS s ON c.exchange_id = s.exchange_id;
 
 -- Requests of 100 ms and more.
-CREATE VIEW IF NOT EXISTS slow_requests AS
+CREATE VIEW IF NOT EXISTS slow_requests @on_cluster AS
 SELECT * FROM requests WHERE duration_ns >= 100000000;

@@ -11,6 +11,7 @@ from aggregator.sql_client import table
 from aggregator.storage.client import parse
 from aggregator.storage.migrations import migrations, split
 from aggregator.storage.sql_token import token
+from aggregator.storage.templates import Target
 from aggregator.web import split_address
 from sonde.config import show
 from sonde.errors import ConfigError, UsageError
@@ -70,10 +71,11 @@ def test_schema_files_are_numbered_without_gaps_and_split_into_statements() -> N
     found = migrations()
     assert [one.number for one in found] == list(range(1, len(found) + 1))
     for migration in found:
-        assert migration.statements
-        for statement in migration.statements:
-            assert "IF NOT EXISTS" in statement
-            assert ";" not in statement
+        for target in (Target(), Target("main")):
+            assert migration.rendered(target)
+            for statement in migration.rendered(target):
+                assert "IF NOT EXISTS" in statement
+                assert ";" not in statement
     assert split("-- a;\nSELECT 1;\nSELECT 2") == ("SELECT 1", "SELECT 2")
 
 

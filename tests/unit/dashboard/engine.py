@@ -6,7 +6,8 @@ import multiprocessing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-SCHEMA = Path(__file__).parents[3] / "aggregator" / "storage" / "schema"
+from aggregator.storage.migrations import migrations
+from aggregator.storage.templates import Target
 
 
 class Answer(NamedTuple):
@@ -16,11 +17,7 @@ class Answer(NamedTuple):
 
 def statements() -> list[str]:
     """The real schema, in its order."""
-    found = []
-    for file in sorted(SCHEMA.glob("*.sql")):
-        lines = [line for line in file.read_text().splitlines() if not line.lstrip().startswith("--")]
-        found += [statement for part in "\n".join(lines).split(";") if (statement := part.strip())]
-    return found
+    return [statement for migration in migrations() for statement in migration.rendered(Target())]
 
 
 def _serve(pipe: Any, path: str) -> None:
