@@ -58,6 +58,19 @@ class Storage(config.Settings):
     cluster: Cluster = Cluster()
     memory_bytes: int = Field(default=2048 * MIB, ge=256 * MIB)
     insert_threads: int = Field(default=2, ge=1, le=32)
+    journal: str = Field(default="", description="folder of the journal (embedded store); empty: beside the store")
+    block_rows: int = Field(
+        default=50_000, ge=1, le=1_000_000, description="rows that make a block of merged batches (embedded store)"
+    )
+    block_bytes: int = Field(
+        default=64 * MIB, ge=MIB, le=1024 * MIB, description="serialised bytes that make a block as well"
+    )
+    block_delay_s: float = Field(
+        default=0.25, ge=0, le=10, description="a batch waits for others at most so long; a quiet fleet's latency"
+    )
+    block_retry_s: float = Field(
+        default=10.0, ge=0.1, le=600, description="longest pause before a block is inserted again after a failure"
+    )
     retention_days: Retention = Retention()
 
 

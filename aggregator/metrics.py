@@ -21,7 +21,16 @@ class Metrics:
         self.bytes = Counter("sonde_batch_bytes", "Compressed bytes of batches that arrived.", registry=r)
         self.rows = Counter("sonde_rows_inserted", "Rows inserted, repetitions left out.", ["table"], registry=r)
         self.insert_failures = Counter(
-            "sonde_insert_failures", "Batches whose insert failed; agents resend.", registry=r
+            "sonde_insert_failures", "Inserts of a block that failed; it is tried again.", registry=r
+        )
+        self.blocks = Counter("sonde_blocks_inserted", "Blocks of merged batches inserted.", registry=r)
+        self.replayed = Counter("sonde_journal_replayed_blocks", "Blocks inserted again after a start.", registry=r)
+        self.set_aside = Counter("sonde_journal_damaged_blocks", "Blocks that could not be replayed.", registry=r)
+        self.journal_failures = Counter(
+            "sonde_journal_failures", "Blocks that could not be written to the journal; agents resend.", registry=r
+        )
+        self.journal_seconds = Histogram(
+            "sonde_journal_seconds", "One block into the journal, synced.", buckets=_SECONDS, registry=r
         )
         self.waiting = Gauge("sonde_batches_waiting", "Batches that wait for the other end of a link.", registry=r)
         self.pending = Gauge("sonde_batches_pending", "Batches accepted and not acknowledged yet.", registry=r)
@@ -35,7 +44,7 @@ class Metrics:
             "sonde_decode_seconds", "Seal, decompression and checks of one batch.", buckets=_SECONDS, registry=r
         )
         self.insert_seconds = Histogram(
-            "sonde_insert_seconds", "All inserts of one batch.", buckets=_SECONDS, registry=r
+            "sonde_insert_seconds", "All inserts of one block.", buckets=_SECONDS, registry=r
         )
         self.lag = Gauge(
             "sonde_agent_lag_seconds", "From the sealing of an agent's last batch to its insert.", ["agent"], registry=r

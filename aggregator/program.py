@@ -1,8 +1,8 @@
 """The aggregator as one program: opens the store, starts the ports, and stops in an order that loses nothing.
 
-Start: store, schema, ledger and peers from the store, then SQL, API, and gRPC last, so that whoever can deliver is
-answered. Stop (SIGTERM, SIGINT): batches are put off, inserts in work finish and are answered, then the
-streams, the ports and the store close. What was not acknowledged is sent again by its agent.
+Start: store, schema, ledger and peers from the store, the journal's blocks once more, then SQL, API, and gRPC last, so
+that whoever can deliver is answered. Stop (SIGTERM, SIGINT): batches are put off, blocks in work are inserted and
+answered, then the streams, the ports and the store close. What was not acknowledged is sent again by its agent.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from pathlib import Path
 
 from aggregator.analysis.peers import Peers, packed_addresses
 from aggregator.api.app import ApiApp
 from aggregator.config import AggregatorSettings
+from aggregator.ingest.journal import Journal
 from aggregator.ingest.ledger import Ledger
 from aggregator.ingest.pipeline import Pipeline
 from aggregator.ingest.service import IngestServer
@@ -54,7 +56,8 @@ class Aggregator:
         peers = Peers(settings.peers)
         preload(peers, self._store, settings.peers.connections)
         writer = Writer(self._store, settings.limits, self.metrics)
-        self._pipeline = Pipeline(settings, peers, Ledger(self._store), writer, self.metrics)
+        journal = Journal(journal_folder(settings)) if self._store.url.embedded else None
+        self._pipeline = Pipeline(settings, peers, Ledger(self._store), writer, self.metrics, journal)
         self._web = [
             WebServer("api", ApiApp(self.metrics, self._not_ready), settings.api.listen, _API_THREADS, _API_BODY_BYTES)
         ]
@@ -68,7 +71,7 @@ class Aggregator:
     def _not_ready(self) -> str:
         if not self._started:
             return "starting"
-        return "" if self._pipeline.healthy else "the last insert failed; see the log"
+        return self._pipeline.trouble
 
     def start(self) -> None:
         """Serve on all ports."""
@@ -86,6 +89,11 @@ class Aggregator:
         for server in self._web:
             server.stop()
         self._store.close()
+
+
+def journal_folder(settings: AggregatorSettings) -> Path:
+    """Where the journal of an embedded store is."""
+    return Path(settings.storage.journal or parse(settings.storage.url).path + ".journal")
 
 
 def preload(peers: Peers, store: Store, limit: int) -> None:

@@ -8,6 +8,7 @@ SondeError                   exit code 1
     SpoolError               the agent's spool is in use by another agent
     WireError                a batch or column cannot be decoded
     StoreError               the store cannot be opened, read or written
+    JournalError             the aggregator's journal cannot be opened or written
     RecordingError           a recording cannot be written or replayed
     CertificateError         a key or certificate cannot be made, read or used
 """
@@ -47,6 +48,10 @@ class WireError(SondeError):
 
 class StoreError(SondeError):
     """The store cannot be opened, read or written."""
+
+
+class JournalError(SondeError):
+    """The aggregator's journal cannot be opened or written."""
 
 
 class RecordingError(SondeError):

@@ -28,8 +28,8 @@ import numpy as np
 import numpy.typing as npt
 
 from aggregator.config import Peers as PeersSettings
+from aggregator.ingest.batch import Ends
 from aggregator.ingest.content import Columns, packed
-from aggregator.ingest.tables import Ends
 from proto import sonde_pb2 as pb
 
 UNKNOWN, OTHER = "~unknown", "~other"

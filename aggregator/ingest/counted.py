@@ -1,6 +1,6 @@
-"""What the totals of a batch are made of: its rows by their weight, and its exact sums of requests without a row.
+"""What the totals of a block are made of: its rows by their weight, and its exact sums of requests without a row.
 
-Invariants: every request of the batch is in here once. A row with weight 0 is not: it was asked for as the other half
+Invariants: every request of the block is in here once. A row with weight 0 is not: it was asked for as the other half
 of a slow request, and `unsampled` of this or an earlier batch has counted it.
 """
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aggregator.ingest.content import Columns, Content
+from aggregator.ingest.content import Columns
+from aggregator.ingest.merge import Merged
 from sonde.groups import U64, Groups
 from sonde.sketches import Buckets
 
@@ -19,16 +20,16 @@ _US = np.uint64(1_000_000)
 _TICK_NS = np.uint64(100)
 
 SUMS = ("duration", "queue", "receive", "process", "transfer")
-_KEYS = ("link", "protocol", "operation", "resource", "status", "statement_id")
+_KEYS = ("part", "link", "protocol", "operation", "resource", "status", "statement_id")
 
 
 @dataclass(frozen=True)
 class Counted:
     """n lines, each of one request or of several that are alike.
 
-    `columns`, uint64 (n,): link, protocol, operation, resource, status, statement_id; time, Unix s, the start of the
-    10 s of completion; requests; unsampled, how many of them have no row; estimated, 0 or 1; request_bytes,
-    response_bytes; and sums in ns of duration, queue, receive, process, transfer.
+    `columns`, (n,), codes as in Merged, else uint64: part, link, protocol, operation, resource, status, statement_id;
+    time, Unix s, the start of the 10 s of completion; requests; unsampled, how many of them have no row; estimated, 0
+    or 1; request_bytes, response_bytes; and sums in ns of duration, queue, receive, process, transfer.
     """
 
     columns: Columns
@@ -37,9 +38,9 @@ class Counted:
     _unsampled: dict[str, Buckets]
 
     @classmethod
-    def of(cls, content: Content) -> Counted:
-        """All requests of a batch."""
-        rows, sums = content.sections["requests"], content.sections["unsampled"]
+    def of(cls, merged: Merged) -> Counted:
+        """All requests of a block."""
+        rows, sums = merged.sections["requests"], merged.sections["unsampled"]
         if not rows["weight"].all():
             kept = rows["weight"] != 0
             rows = {name: column[kept] for name, column in rows.items()}
@@ -57,7 +58,7 @@ class Counted:
             parts[name] = (nanoseconds[name] * weight, sums[name] * _TICK_NS)
         columns = {name: np.concatenate(pair) if len(more) else pair[0] for name, pair in parts.items()}
         columns["time"] = columns["time"] // _BUCKET_S * _BUCKET_S
-        return cls(columns, nanoseconds, weight, content.sketches if len(more) else {})
+        return cls(columns, nanoseconds, weight, merged.sketches if len(more) else {})
 
     def __len__(self) -> int:
         return len(self.columns["link"])

@@ -1,17 +1,23 @@
-"""From a checked batch to its acknowledgement: resolve the peers, wait if they are not known yet, insert, answer.
+"""From a checked batch to its acknowledgement: resolve the peers, merge into a block, journal, insert, answer.
 
 Invariants:
-- An Ack is given only after every insert of the batch, and its entry in the ledger, returned.
+- An Ack is given only after the block of the batch is in the journal, every insert of it and its entry in the ledger
+  returned. It waits for the insert, though the journal would do, for two reasons: what is acknowledged can be read, and
+  the agents' spools stay a second copy of whatever is not in the store, so that a lost journal loses nothing.
+- A block that is in the journal is inserted under its own id until it is in, also after a restart, and is then
+  forgotten; its batches come into no other block. What the ledger has is not inserted again.
 - One id is in work at most once; a second arrival of it joins the first and gets the same answer.
 - A batch that waits for the other end of a link holds up no other batch. It waits at most peers.wait_s, and less when
   all that wait are larger than peers.waiting_bytes; then its open links are stored as `~unknown`, counted.
-- A failed insert is answered with a retryable refusal; the agent sends the batch again and the tokens keep it single.
+- A failed insert is tried again, at growing pauses, while other blocks go on; its agents wait. A journal that cannot be
+  written is answered with a retryable refusal: nothing of that block was inserted.
+- Without a journal (a ClickHouse server, where any aggregator may get the batch next time) a block is one batch, its
+  token the batch's id, and a failed insert is answered with a retryable refusal.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -19,18 +25,23 @@ from dataclasses import dataclass, field
 
 from aggregator.analysis.peers import Peers, Resolution, count_unknown
 from aggregator.config import AggregatorSettings
+from aggregator.ingest import record
+from aggregator.ingest.batch import BatchId, Block, Part, Sealed
+from aggregator.ingest.collector import Collector
 from aggregator.ingest.content import Content
-from aggregator.ingest.ledger import BatchId, Ledger
+from aggregator.ingest.journal import Journal
+from aggregator.ingest.ledger import Ledger, Verdict
 from aggregator.ingest.refusal import Refused
 from aggregator.ingest.writer import Writer
 from aggregator.metrics import Metrics
 from proto import sonde_pb2 as pb
-from sonde.errors import StoreError
+from sonde.errors import JournalError, StoreError
 
 _log = logging.getLogger(__name__)
 
 #: How often waiting batches are looked at when something was learned, and at the latest.
 _POLL_S = 0.1
+_FIRST_RETRY_S = 0.5
 
 Done = Callable[[Refused | None], None]
 
@@ -40,51 +51,105 @@ class Job:
     """One batch in work."""
 
     batch: BatchId
-    checksum: int
+    sealed: Sealed
     content: Content
+    received_us: int
     deadline: float
     answers: list[Done] = field(default_factory=list)
-    resolution: Resolution | None = None
 
 
 class Pipeline:
     """Threads that insert, and one that looks after the waiting batches."""
 
     def __init__(
-        self, settings: AggregatorSettings, peers: Peers, ledger: Ledger, writer: Writer, metrics: Metrics
+        self,
+        settings: AggregatorSettings,
+        peers: Peers,
+        ledger: Ledger,
+        writer: Writer,
+        metrics: Metrics,
+        journal: Journal | None,
     ) -> None:
         self._settings = settings
         self._peers = peers
         self._ledger = ledger
         self._writer = writer
         self._metrics = metrics
+        self._journal = journal
         self._lock = threading.Lock()
         self._jobs: dict[BatchId, Job] = {}
         self._pending_bytes = 0
         self._waiting: list[Job] = []
-        self._ready: queue.Queue[Job | None] = queue.Queue()
+        storage = settings.storage
+        merged = (storage.block_rows, storage.block_bytes, storage.block_delay_s)
+        self._collector = Collector(*(merged if journal is not None else (1, 1, 0.0)))
         self._stopping = threading.Event()
-        self.healthy = True
+        self._failures: dict[str, int] = {}
+        self._troubles: dict[str, str] = {}
         self._inserters = [
             threading.Thread(target=self._insert_all, name=f"insert-{index}", daemon=True)
-            for index in range(settings.storage.insert_threads)
+            for index in range(storage.insert_threads)
         ]
         self._waiter = threading.Thread(target=self._wait_all, name="waiting", daemon=True)
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong, in words; empty if nothing is."""
+        with self._lock:
+            return next(iter(self._troubles.values()), "")
+
+    @property
+    def healthy(self) -> bool:
+        """Whether journal and inserts work."""
+        return not self.trouble
+
     def start(self) -> None:
-        """Start the threads."""
+        """Replay the journal, then start the threads; what cannot be replayed now is tried again by them."""
+        self._replay()
         for thread in (*self._inserters, self._waiter):
             thread.start()
 
     def stop(self) -> None:
-        """Insert what is ready; what still waits is left to be sent again."""
+        """Insert what is ready; what still waits is left to be sent again, what failed to the next start's replay."""
         with self._lock:
             self._stopping.set()
-        self._waiter.join()
-        for _ in self._inserters:
-            self._ready.put(None)
+        if self._waiter.ident is not None:
+            self._waiter.join()
+        self._collector.close()
         for thread in self._inserters:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
+        if self._journal is not None:
+            self._journal.close()
+
+    def _replay(self) -> None:
+        if self._journal is None:
+            return
+        for identity, data in self._journal.replay():
+            try:
+                block = record.read(identity, data)
+            except JournalError as error:
+                self._journal.put_aside(identity, f"cannot be replayed: {error}")
+                continue
+            fresh = tuple(part for part in block.parts if self._verdict(part) is Verdict.NEW)
+            if not fresh:
+                self._journal.forget(identity)
+                continue
+            _log.info("journal: block %s of %d batches is inserted again", identity, len(block.parts))
+            block = Block(block.id, block.made_us, fresh)
+            with self._lock:
+                for part in block.parts:
+                    job = Job(part.batch, part.sealed, part.content, part.received_us, 0.0)
+                    self._jobs[part.batch] = job
+                    self._pending_bytes += part.content.bytes
+            for part in block.parts:
+                self._learn(part.content)
+            self._metrics.replayed.inc()
+            self._process(block, journaled=True)
+        self._metrics.set_aside.inc(self._journal.set_aside)
+
+    def _verdict(self, part: Part) -> Verdict:
+        return self._ledger.verdict(part.batch, part.sealed.checksum)
 
     def repeated(self, batch: BatchId, checksum: int) -> bool:
         """Whether this very batch was accepted before.
@@ -93,21 +158,18 @@ class Pipeline:
             Refused: CHANGED_CONTENT, loudly; OVERLOADED if the store cannot be asked.
         """
         try:
-            known = self._ledger.checksum(batch)
+            verdict = self._ledger.verdict(batch, checksum)
         except StoreError as error:
             raise Refused(pb.Refusal.OVERLOADED, str(error), retryable=True) from None
-        if known is None:
-            return False
-        if known != checksum:
+        if verdict is Verdict.CHANGED:
             raise self._changed(batch)
-        return True
+        return verdict is Verdict.REPEATED
 
     def _changed(self, batch: BatchId) -> Refused:
-        name = batch.token("").rstrip("/")
-        _log.error("batch %s came again with other content: refused; two agents may share one name and spool", name)
-        return Refused(pb.Refusal.CHANGED_CONTENT, f"batch {name} was accepted before with other content")
+        _log.error("batch %s came again with other content: refused; two agents may share one name and spool", batch)
+        return Refused(pb.Refusal.CHANGED_CONTENT, f"batch {batch} was accepted before with other content")
 
-    def submit(self, batch: BatchId, checksum: int, content: Content, done: Done) -> None:
+    def submit(self, batch: BatchId, sealed: Sealed, content: Content, done: Done) -> None:
         """Take a batch in; `done` is called once, from another thread or this one, with None for an Ack.
 
         Raises:
@@ -119,7 +181,7 @@ class Pipeline:
                 raise Refused(pb.Refusal.OVERLOADED, "the aggregator is stopping; send it later", retryable=True)
             job = self._jobs.get(batch)
             if job is not None:
-                if job.checksum != checksum:
+                if job.sealed.checksum != sealed.checksum:
                     raise self._changed(batch)
                 job.answers.append(done)
                 return
@@ -128,17 +190,18 @@ class Pipeline:
                     pb.Refusal.OVERLOADED, "too many bytes wait for their insert; send it later", retryable=True
                 )
             self._pending_bytes += content.bytes
-            job = Job(batch, checksum, content, time.monotonic() + self._settings.peers.wait_s, [done])
+            deadline = time.monotonic() + self._settings.peers.wait_s
+            job = Job(batch, sealed, content, time.time_ns() // 1000, deadline, [done])
             self._jobs[batch] = job
             self._metrics.pending.set(len(self._jobs))
         try:
-            repeated = self.repeated(batch, checksum)  # it may have been finished since the caller asked
+            repeated = self.repeated(batch, sealed.checksum)  # it may have been finished since the caller asked
         except Refused as refused:
-            self._finish(job, refused)
+            self._finish(batch, refused)
             return
         if repeated:
             self._metrics.repeated.inc()
-            self._finish(job, None)
+            self._finish(batch, None)
             return
         self._place(job)
 
@@ -156,11 +219,10 @@ class Pipeline:
 
     def _try(self, job: Job, give_up: bool = False) -> bool:
         content = job.content
-        resolution = self._peers.resolve(content.host.name, content.sections["links"], give_up)
+        resolution: Resolution = self._peers.resolve(content.host.name, content.sections["links"], give_up)
         if resolution.open and not give_up:
             return False
-        job.resolution = resolution
-        self._ready.put(job)
+        self._collector.put(Part(job.batch, job.sealed, content, resolution.ends, job.received_us))
         return True
 
     def _wait_all(self) -> None:
@@ -182,37 +244,76 @@ class Pipeline:
                     self._metrics.waiting.set(len(self._waiting))
 
     def _insert_all(self) -> None:
-        while (job := self._ready.get()) is not None:
-            try:
-                self._insert(job)
-            except StoreError as error:
-                self.healthy = False
-                self._metrics.insert_failures.inc()
-                _log.error("batch %s: %s; the agent sends it again", job.batch.token(""), error)
-                self._finish(job, Refused(pb.Refusal.OVERLOADED, str(error), retryable=True))
-            except Exception:
-                self.healthy = False
-                self._metrics.insert_failures.inc()
-                _log.exception("batch %s failed", job.batch.token(""))
-                self._finish(job, Refused(pb.Refusal.OVERLOADED, "internal error; see the aggregator's log", True))
+        while (block := self._collector.next()) is not None:
+            self._process(block, journaled=block.id in self._failures)
 
-    def _insert(self, job: Job) -> None:
-        assert job.resolution is not None
-        ends = job.resolution.ends
-        with self._metrics.insert_seconds.time():
-            self._writer.write(job.batch, job.content, ends)
-            self._ledger.accept(job.batch, job.checksum)
-        self.healthy = True
-        self._metrics.inserted.inc()
-        self._metrics.unresolved.inc(count_unknown(ends))
-        now = time.time()
-        self._metrics.lag.labels(job.batch.agent).set(max(0.0, now - job.content.host.seen_us / 1e6))
-        self._metrics.last_batch.labels(job.batch.agent).set(now)
-        self._finish(job, None)
+    def _process(self, block: Block, journaled: bool) -> None:
+        if self._journal is None:
+            block = Block(str(block.parts[0].batch), block.made_us, block.parts)
+        elif not journaled and not self._append(self._journal, block):
+            return
+        try:
+            with self._metrics.insert_seconds.time():
+                self._writer.write(block)
+                self._ledger.accept(block)
+        except StoreError as error:
+            self._failed(block, str(error))
+        except Exception:
+            _log.exception("block %s", block.id)
+            self._failed(block, "internal error; see the aggregator's log")
+        else:
+            self._done(block)
 
-    def _finish(self, job: Job, refused: Refused | None) -> None:
+    def _append(self, journal: Journal, block: Block) -> bool:
+        try:
+            with self._metrics.journal_seconds.time():
+                journal.append(block.id, record.write(block))
+        except JournalError as error:
+            _log.error("%s; %d batches are refused, their agents send them again", error, len(block.parts))
+            self._trouble("journal", str(error))
+            self._metrics.journal_failures.inc()
+            for part in block.parts:
+                self._finish(part.batch, Refused(pb.Refusal.OVERLOADED, str(error), retryable=True))
+            return False
+        self._trouble("journal", "")
+        return True
+
+    def _trouble(self, what: str, words: str) -> None:
         with self._lock:
-            self._jobs.pop(job.batch, None)
+            self._troubles.pop(what, None)
+            if words:
+                self._troubles[what] = words
+
+    def _failed(self, block: Block, words: str) -> None:
+        self._metrics.insert_failures.inc()
+        self._trouble(block.id if self._journal is not None else "insert", words)
+        if self._journal is None:
+            _log.error("batch %s: %s; the agent sends it again", block.id, words)
+            self._finish(block.parts[0].batch, Refused(pb.Refusal.OVERLOADED, words, retryable=True))
+            return
+        times = self._failures.get(block.id, 0)
+        self._failures[block.id] = times + 1
+        pause_s = min(_FIRST_RETRY_S * 2**times, self._settings.storage.block_retry_s)
+        _log.error("block %s: %s; it is in the journal and tried again in %.1f s", block.id, words, pause_s)
+        self._collector.again(block, pause_s)
+
+    def _done(self, block: Block) -> None:
+        if self._journal is not None:
+            self._journal.forget(block.id)
+        self._failures.pop(block.id, None)
+        self._trouble(block.id if self._journal is not None else "insert", "")
+        self._metrics.blocks.inc()
+        self._metrics.inserted.inc(len(block.parts))
+        now = time.time()
+        for part in block.parts:
+            self._metrics.unresolved.inc(count_unknown(part.ends))
+            self._metrics.lag.labels(part.batch.agent).set(max(0.0, now - part.content.host.seen_us / 1e6))
+            self._metrics.last_batch.labels(part.batch.agent).set(now)
+            self._finish(part.batch, None)
+
+    def _finish(self, batch: BatchId, refused: Refused | None) -> None:
+        with self._lock:
+            job = self._jobs.pop(batch)
             self._pending_bytes -= job.content.bytes
             self._metrics.pending.set(len(self._jobs))
             answers = list(job.answers)

@@ -85,9 +85,17 @@ def open_batch(sealed: pb.SealedBatch) -> pb.Batch:
     Raises:
         Refused: MALFORMED.
     """
-    size = sealed.content_bytes
+    return open_content(sealed.content, sealed.content_bytes)
+
+
+def open_content(compressed: bytes, size: int) -> pb.Batch:
+    """The Batch in `compressed`, which holds `size` bytes.
+
+    Raises:
+        Refused: MALFORMED.
+    """
     try:
-        reader = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).stream_reader(sealed.content)
+        reader = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).stream_reader(compressed)
         content = reader.read(size + 1)
     except (zstandard.ZstdError, MemoryError):
         raise Refused(pb.Refusal.MALFORMED, "content is not zstd") from None

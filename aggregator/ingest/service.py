@@ -18,7 +18,7 @@ import grpc
 
 from aggregator.config import AggregatorSettings
 from aggregator.ingest import content, seal
-from aggregator.ingest.ledger import BatchId
+from aggregator.ingest.batch import BatchId, Sealed
 from aggregator.ingest.pipeline import Pipeline
 from aggregator.ingest.refusal import Refused
 from aggregator.metrics import Metrics
@@ -106,7 +106,7 @@ class Stream:
         batch = BatchId(sealed.agent, sealed.spool_id, sealed.sequence)
         done = self._answer_later(batch)
         try:
-            self._pipeline.submit(batch, sealed.checksum, taken, done)
+            self._pipeline.submit(batch, Sealed(sealed.content, sealed.content_bytes, sealed.checksum), taken, done)
         except Refused as refused:
             done(refused)
 

@@ -1,22 +1,23 @@
-"""Arrow tables, one per table of the store, from a checked batch and its resolved links.
+"""Arrow tables, one per table of the store, from the merged batches of a block.
 
-Texts stay dictionary-encoded from the wire to the store: an index column, never one object a row. The column names and
-units are those of storage/schema; 100 ns on the wire become nanoseconds here and nowhere else.
+Texts stay dictionary-encoded from the wire to the store: an index column, never one object a row; a column's dictionary
+holds only what the column uses. The column names and units are those of storage/schema; 100 ns on the wire become
+nanoseconds here and nowhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from aggregator.ingest.content import Columns, Content
+from aggregator.ingest.content import Columns
 from aggregator.ingest.counted import SUMS, Counted
 from aggregator.ingest.groups import Groups, map_array
+from aggregator.ingest.merge import Merged
 from proto import sonde_pb2 as pb
 from sonde import batches
 from sonde.groups import U64
@@ -28,25 +29,15 @@ _PROTOCOLS = pa.array([name.lower() for name in pb.Protocol.keys()])  # noqa: SI
 _ERRORS = (pb.CLIENT_ERROR, pb.SERVER_ERROR, pb.NO_RESPONSE)
 
 
-@dataclass(frozen=True)
-class Ends:
-    """The other end of every link: codes (links,) into `names`."""
-
-    names: list[str]
-    remote_host: npt.NDArray[np.int32]
-    remote_service: npt.NDArray[np.int32]
-
-
 def _texts(codes: npt.NDArray[Any], dictionary: pa.Array) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), dictionary)
+    used = np.zeros(len(dictionary), dtype=bool)
+    used[codes] = True
+    place = np.cumsum(used, dtype=np.int32) - 1
+    return pa.DictionaryArray.from_arrays(pa.array(place[codes]), dictionary.take(pa.array(np.flatnonzero(used))))
 
 
 def _plain(codes: npt.NDArray[Any], dictionary: pa.Array) -> pa.Array:
     return dictionary.take(pa.array(codes.astype(np.int64)))
-
-
-def _same(text: str, rows: int) -> pa.Array:
-    return _texts(np.zeros(rows, dtype=np.int32), pa.array([text]))
 
 
 def _time(microseconds: npt.NDArray[Any]) -> pa.Array:
@@ -55,23 +46,24 @@ def _time(microseconds: npt.NDArray[Any]) -> pa.Array:
 
 def _addresses(packed: npt.NDArray[np.uint8]) -> pa.Array:
     data = np.ascontiguousarray(packed)
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(data), [None, pa.py_buffer(data.tobytes())])
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(data), [None, pa.py_buffer(data)])
 
 
 class Tables:
-    """The tables of one batch."""
+    """The tables of one block."""
 
-    def __init__(self, content: Content, ends: Ends) -> None:
-        self._content = content
-        self._ends = ends
-        self._strings = pa.array(content.strings, pa.string())
-        self._names = pa.array(ends.names, pa.string())
-        self._links = content.sections["links"]
+    def __init__(self, merged: Merged) -> None:
+        self._merged = merged
+        self._strings = merged.strings
+        self._links = merged.sections["links"]
 
-    def _link_columns(self, link: npt.NDArray[Any]) -> dict[str, pa.Array]:
-        of, links = link.astype(np.int64), self._links
+    def _host(self, part: npt.NDArray[Any]) -> pa.Array:
+        return _texts(self._merged.host[part], self._strings)
+
+    def _link_columns(self, of: npt.NDArray[Any]) -> dict[str, pa.Array]:
+        links, merged = self._links, self._merged
         return {
-            "host": _same(self._content.host.name, len(of)),
+            "host": self._host(links["part"][of]),
             "service": _texts(links["service"][of], self._strings),
             "role": pa.array(links["role"][of].astype(np.int8)),
             "pid": pa.array(links["pid"][of].astype(np.uint32)),
@@ -80,16 +72,16 @@ class Tables:
             "local_port": pa.array(links["local_port"][of].astype(np.uint16)),
             "remote_ip": _addresses(links["remote_ip"][of]),
             "remote_port": pa.array(links["remote_port"][of].astype(np.uint16)),
-            "remote_host": _texts(self._ends.remote_host[of], self._names),
-            "remote_service": _texts(self._ends.remote_service[of], self._names),
+            "remote_host": _texts(merged.remote_host[of], self._strings),
+            "remote_service": _texts(merged.remote_service[of], self._strings),
             "connection_id": pa.array(links["connection_id"][of]),
         }
 
     def requests(self) -> pa.Table:
         """Raw rows."""
-        rows = self._content.sections["requests"]
+        rows = self._merged.sections["requests"]
         flags = rows["flags"].astype(np.uint32)
-        exchange = exchange_ids(self._links["connection_id"][rows["link"].astype(np.int64)], rows["offset"])
+        exchange = exchange_ids(self._links["connection_id"][rows["link"]], rows["offset"])
         exchange[(flags & batches.NO_EXCHANGE_ID) != 0] = 0
         columns = {"start": _time(rows["start"]), **self._link_columns(rows["link"])}
         columns |= {
@@ -108,7 +100,7 @@ class Tables:
             "tls": pa.array(((flags & batches.TLS) != 0).astype(np.uint8)),
             "exchange_id": pa.array(exchange),
             "weight": pa.array(rows["weight"].astype(np.uint32)),
-            "replay": pa.array(np.full(len(flags), self._content.host.replay, dtype=np.uint8)),
+            "replay": pa.array(self._merged.replay[rows["part"]]),
         }
         for name in ("duration", "queue", "receive", "process", "transfer", "gap"):
             columns[f"{name}_ns"] = pa.array(rows[name] * TICK_NS)
@@ -117,21 +109,22 @@ class Tables:
     def request_stats(self, counted: Counted) -> pa.Table:
         """Totals of 10 s by time of completion, with sketches; one row a group."""
         rows = counted.columns
-        of = rows["link"].astype(np.int64)
+        of = rows["link"]
+        host = self._merged.host[rows["part"]]
         role, service = self._links["role"][of], self._links["service"][of]
-        remote_host, remote_service = self._ends.remote_host[of], self._ends.remote_service[of]
+        remote_host, remote_service = self._merged.remote_host[of], self._merged.remote_service[of]
         groups = Groups.by(
-            [rows["time"], role, service, remote_host, remote_service, rows["protocol"], rows["operation"],
+            [rows["time"], host, role, service, remote_host, remote_service, rows["protocol"], rows["operation"],
              rows["resource"], rows["status"]]
         )  # fmt: skip
         one = groups.first
         columns = {
             "time": pa.array(rows["time"][one].astype(np.uint32)),
-            "host": _same(self._content.host.name, len(one)),
+            "host": _texts(host[one], self._strings),
             "service": _texts(service[one], self._strings),
             "role": pa.array(role[one].astype(np.int8)),
-            "remote_host": _texts(remote_host[one], self._names),
-            "remote_service": _texts(remote_service[one], self._names),
+            "remote_host": _texts(remote_host[one], self._strings),
+            "remote_service": _texts(remote_service[one], self._strings),
             "protocol": _texts(rows["protocol"][one], _PROTOCOLS),
             "operation": _texts(rows["operation"][one], self._strings),
             "resource": _texts(rows["resource"][one], self._strings),
@@ -147,26 +140,27 @@ class Tables:
         return pa.table(columns)
 
     def statement_stats(self, counted: Counted, limit: int) -> pa.Table | None:
-        """Totals of statements by minute of completion; beyond the `limit` most frequent they are statement_id 0."""
+        """Totals of statements by minute of completion; beyond a part's `limit` most frequent the id is 0."""
         counted = counted.where(counted.columns["statement_id"] != 0)
         if len(counted) == 0:
             return None
         rows = counted.columns
-        of = rows["link"].astype(np.int64)
+        of = rows["link"]
         minute = rows["time"] // np.uint64(60) * np.uint64(60)
-        statement = _most_frequent(rows["statement_id"], rows["requests"], limit)
+        statement = _most_frequent(rows["statement_id"], rows["requests"], rows["part"], limit)
+        host = self._merged.host[rows["part"]]
         role, service = self._links["role"][of], self._links["service"][of]
-        remote_service = self._ends.remote_service[of]
-        groups = Groups.by([minute, role, service, remote_service, statement])
+        remote_service = self._merged.remote_service[of]
+        groups = Groups.by([minute, host, role, service, remote_service, statement])
         one = groups.first
         failed = np.isin(rows["status"], _ERRORS).astype(np.uint64)
         return pa.table(
             {
                 "time": pa.array(minute[one].astype(np.uint32)),
-                "host": _same(self._content.host.name, len(one)),
+                "host": _texts(host[one], self._strings),
                 "service": _texts(service[one], self._strings),
                 "role": pa.array(role[one].astype(np.int8)),
-                "remote_service": _texts(remote_service[one], self._names),
+                "remote_service": _texts(remote_service[one], self._strings),
                 "statement_id": pa.array(statement[one]),
                 "requests": pa.array(groups.sums(rows["requests"])),
                 "errors": pa.array(groups.sums(failed * rows["requests"])),
@@ -177,7 +171,7 @@ class Tables:
 
     def connections(self) -> pa.Table:
         """Connection reports."""
-        rows = self._content.sections["connections"]
+        rows = self._merged.sections["connections"]
         columns = {name: _time(rows[name]) for name in ("time", "opened", "closed")} | self._link_columns(rows["link"])
         columns |= {"outcome": pa.array(rows["outcome"].astype(np.int8)), "connect_ns": pa.array(rows["connect"] * 100)}
         for name in ("bytes_sent", "bytes_received", "retransmits", "zero_windows", "resets_sent", "resets_received"):
@@ -186,22 +180,16 @@ class Tables:
             columns[f"{name}_us"] = pa.array(rows[name].astype(np.uint32))
         return pa.table(columns)
 
-    def in_flight(self, received_us: int) -> pa.Table:
-        """Unanswered requests, or one row that says there are none."""
-        rows = self._content.sections["in_flight"]
-        count = len(rows["link"])
-        if count == 0:
-            return pa.table(
-                {
-                    "time": _time(np.array([received_us])),
-                    "nothing": pa.array(np.ones(1, dtype=np.uint8)),
-                    "host": _same(self._content.host.name, 1),
-                    "start": _time(np.array([received_us])),
-                }
-            )
-        seen = np.uint64(self._content.host.seen_us)
+    def in_flight(self, parts: Sequence[int]) -> pa.Table:
+        """Unanswered requests of `parts`."""
+        rows = _where(self._merged.sections["in_flight"], lambda rows: np.isin(rows["part"], parts))
+        seen = self._merged.seen_us[rows["part"]]
         age = np.where(rows["start"] < seen, seen - rows["start"], np.uint64(0)) * np.uint64(1000)
-        columns = {"time": _time(np.full(count, received_us)), "start": _time(rows["start"]), "age_ns": pa.array(age)}
+        columns = {
+            "time": _time(self._merged.received_us[rows["part"]]),
+            "start": _time(rows["start"]),
+            "age_ns": pa.array(age),
+        }
         columns |= self._link_columns(rows["link"])
         columns |= {
             "protocol": _texts(rows["protocol"], _PROTOCOLS),
@@ -213,13 +201,20 @@ class Tables:
         }
         return pa.table(columns)
 
-    def endpoints(self) -> pa.Table:
-        """Listening sockets."""
-        rows = self._content.sections["endpoints"]
-        seen = _time(np.full(len(rows["port"]), self._content.host.seen_us))
+    def nothing_in_flight(self, parts: Sequence[int]) -> pa.Table:
+        """One row each that says that the hosts of `parts` have no unanswered request."""
+        received = _time(self._merged.received_us[list(parts)])
+        nothing = pa.array(np.ones(len(parts), dtype=np.uint8))
+        host = self._host(np.array(parts, dtype=np.int32))
+        return pa.table({"time": received, "nothing": nothing, "host": host, "start": received})
+
+    def endpoints(self, parts: Sequence[int]) -> pa.Table:
+        """Listening sockets of `parts`."""
+        rows = _where(self._merged.sections["endpoints"], lambda rows: np.isin(rows["part"], parts))
+        seen = _time(self._merged.seen_us[rows["part"]])
         return pa.table(
             {
-                "host": _same(self._content.host.name, len(seen)),
+                "host": self._host(rows["part"]),
                 "address": _addresses(rows["address"]),
                 "port": pa.array(rows["port"].astype(np.uint16)),
                 "service": _texts(rows["service"], self._strings),
@@ -229,20 +224,20 @@ class Tables:
             }
         )
 
-    def hosts(self) -> pa.Table:
-        """The host itself, one row."""
-        host = self._content.host
-        seen = _time(np.array([host.seen_us]))
+    def hosts(self, parts: Sequence[int]) -> pa.Table:
+        """The hosts of `parts`, one row each."""
+        hosts = [self._merged.parts[part].content.host for part in parts]
+        seen = _time(self._merged.seen_us[list(parts)])
         return pa.table(
             {
-                "host": [host.name],
-                "kernel": [host.kernel],
-                "os": [host.os],
-                "addresses": pa.array([list(host.addresses)], pa.list_(pa.string())),
-                "agent_version": [host.agent_version],
-                "tags": pa.array([sorted(host.tags.items())], pa.map_(pa.string(), pa.string())),
-                "replay": pa.array(np.array([host.replay], dtype=np.uint8)),
-                "agent_started": _time(np.array([host.started_us])),
+                "host": [host.name for host in hosts],
+                "kernel": [host.kernel for host in hosts],
+                "os": [host.os for host in hosts],
+                "addresses": pa.array([list(host.addresses) for host in hosts], pa.list_(pa.string())),
+                "agent_version": [host.agent_version for host in hosts],
+                "tags": pa.array([sorted(host.tags.items()) for host in hosts], pa.map_(pa.string(), pa.string())),
+                "replay": pa.array([int(host.replay) for host in hosts], pa.uint8()),
+                "agent_started": _time(np.array([host.started_us for host in hosts])),
                 "first_seen": seen,
                 "last_seen": seen,
             }
@@ -250,13 +245,14 @@ class Tables:
 
     def agent_stats(self) -> pa.Table:
         """The agent's own figures."""
-        rows = self._content.sections["agent_stats"]
-        count = len(rows["probe"])
-        details = [sorted(one.items()) for one in self._content.details] or [[]] * count
+        rows = self._merged.sections["agent_stats"]
+        details: list[list[tuple[str, int]]] = []
+        for part in self._merged.parts:
+            details += [sorted(one.items()) for one in part.content.details] or [[]] * part.content.rows("agent_stats")
         columns = {
             "time": _time(rows["time"]),
             "interval_ns": pa.array(rows["interval"] * np.uint64(1000)),
-            "host": _same(self._content.host.name, count),
+            "host": self._host(rows["part"]),
             "probe": _texts(rows["probe"], self._strings),
             "cpu_ns": pa.array(rows["cpu"]),
             "kernel_ns": pa.array(rows["kernel"]),
@@ -272,9 +268,9 @@ class Tables:
 
     def statements(self, known: Callable[[int], bool]) -> tuple[pa.Table | None, list[int]]:
         """Texts of the statements that are not `known` yet, from their own section and from the requests; their ids."""
-        texts = self._content.sections["statements"]
+        texts = self._merged.sections["statements"]
         rows = _where(
-            self._content.sections["requests"], lambda rows: (rows["statement_id"] != 0) & (rows["statement"] != 0)
+            self._merged.sections["requests"], lambda rows: (rows["statement_id"] != 0) & (rows["statement"] != 0)
         )
         ids = np.concatenate([texts["statement_id"], rows["statement_id"]])
         if len(ids) == 0:
@@ -285,7 +281,7 @@ class Tables:
             return None, []
         protocol = np.concatenate([texts["protocol"], rows["protocol"]])[keep]
         text = np.concatenate([texts["text"], rows["statement"]])[keep]
-        seen = _time(np.full(len(keep), self._content.host.seen_us))
+        seen = _time(self._merged.seen_us[np.concatenate([texts["part"], rows["part"]])[keep]])
         columns = {
             "statement_id": pa.array(ids[keep]),
             "protocol": _texts(protocol, _PROTOCOLS),
@@ -301,10 +297,16 @@ def _where(rows: Columns, condition: Callable[[Columns], npt.NDArray[np.bool_]])
     return {name: column[mask] for name, column in rows.items()}
 
 
-def _most_frequent(ids: U64, requests: U64, limit: int) -> U64:
-    values, inverse = np.unique(ids, return_inverse=True)
-    if len(values) > limit:
-        counts = np.bincount(inverse, requests)
-        values[np.argsort(counts, kind="stable")[:-limit]] = 0
-    out: U64 = values[inverse]
+def _most_frequent(ids: U64, requests: U64, part: npt.NDArray[np.int32], limit: int) -> U64:
+    """`ids` with 0 in place of all but the `limit` most frequent of each part."""
+    groups = Groups.by([part, ids])
+    counts = groups.sums(requests)
+    of = part[groups.first]  # ascending
+    # Groups of a part by falling count; the rank within the part is what limits.
+    order = np.lexsort((-counts.astype(np.int64), of))
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order)) - np.searchsorted(of, of)[order]
+    kept = np.empty(len(ids), dtype=bool)
+    kept[groups.order] = (rank < limit)[groups.codes]
+    out: U64 = np.where(kept, ids, np.uint64(0))
     return out

@@ -1,4 +1,4 @@
-"""Write one batch: every table once, under a token that belongs to this batch and table alone.
+"""Write one block: every table once, under the block's id as token.
 
 Hosts, statements and endpoints say the same again and again; they are written when they change and once a while, to
 spare inserts (one costs milliseconds whatever its size). Skipping them loses nothing: their rows are descriptions, not
@@ -9,27 +9,30 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from aggregator.analysis.peers import Bounded
 from aggregator.config import Limits
+from aggregator.ingest.batch import Block, Part
 from aggregator.ingest.content import Content
 from aggregator.ingest.counted import Counted
-from aggregator.ingest.ledger import BatchId
-from aggregator.ingest.tables import Ends, Tables
+from aggregator.ingest.merge import Merged, merge
+from aggregator.ingest.tables import Tables
 from aggregator.metrics import Metrics
 from aggregator.storage.client import Store
 
 _REPEAT_S = 30.0
 _STATEMENT_REPEAT_S = 3600.0
 _HOSTS, _STATEMENTS = 10_000, 200_000
+#: The second insert of a block into one table: rows of another shape.
+_SECOND = "/nothing"
 
 
 class Writer:
-    """Inserts batches; thread-safe."""
+    """Inserts blocks; thread-safe."""
 
     def __init__(self, store: Store, limits: Limits, metrics: Metrics) -> None:
         self._store = store
@@ -39,69 +42,111 @@ class Writer:
         self._said: Bounded[tuple[str, str], tuple[Any, float]] = Bounded(_HOSTS)
         self._statements: Bounded[int, float] = Bounded(_STATEMENTS)
 
-    def write(self, batch: BatchId, content: Content, ends: Ends) -> None:
-        """All rows of `content` are in the store when this returns.
+    def write(self, block: Block) -> None:
+        """All rows of `block` are in the store when this returns.
 
         Raises:
-            StoreError: some may be; write the same batch again.
+            StoreError: some may be; write the same block again.
         """
-        tables = Tables(content, ends)
-        for table, rows in self._counted(content, tables):
-            self._insert(table, rows, batch)
-        for table, rows, remember in self._described(content, tables):
-            self._insert(table, rows, batch)
+        merged = merge(block.parts)
+        tables = Tables(merged)
+        for table, rows in self._counted(merged, tables):
+            self._insert(table, rows, block.id)
+        for table, rows, suffix, remember in self._described(merged, tables):
+            self._insert(table, rows, block.id + suffix)
             with self._lock:
                 remember()
 
-    def _insert(self, table: str, rows: pa.Table, batch: BatchId) -> None:
-        self._store.insert(table, rows, batch.token(table))
+    def _insert(self, table: str, rows: pa.Table, token: str) -> None:
+        self._store.insert(table, rows, token)
         self._metrics.rows.labels(table).inc(rows.num_rows)
 
-    def _counted(self, content: Content, tables: Tables) -> Iterator[tuple[str, pa.Table]]:
-        if content.rows("requests"):
+    def _counted(self, merged: Merged, tables: Tables) -> Iterator[tuple[str, pa.Table]]:
+        if merged.rows("requests"):
             yield "requests", tables.requests()
-        counted = Counted.of(content)
+        counted = Counted.of(merged)
         if len(counted):
             yield "request_stats_10s", tables.request_stats(counted)
             statements = tables.statement_stats(counted, self._limits.statements)
             if statements is not None:
                 yield "statement_stats_1m", statements
-        if content.rows("connections"):
+        if merged.rows("connections"):
             yield "connections", tables.connections()
-        if content.rows("agent_stats"):
+        if merged.rows("agent_stats"):
             yield "agent_stats", tables.agent_stats()
 
-    def _described(self, content: Content, tables: Tables) -> Iterator[tuple[str, pa.Table, Any]]:
-        now, host = time.monotonic(), content.host
-        described = (host.kernel, host.os, host.agent_version, host.replay, host.started_us)
-        told = (*described, tuple(host.addresses), tuple(sorted(host.tags.items())))
-        if self._is_due(("hosts", host.name), told, now):
-            yield "host_reports", tables.hosts(), lambda: self._said.set(("hosts", host.name), (told, now))
-        rows = content.sections["endpoints"]
-        if content.rows("endpoints"):
-            listening = hash((rows["address"].tobytes(), rows["port"].tobytes(), tuple(content.strings)))
-            if self._is_due(("endpoints", host.name), listening, now):
-                key = ("endpoints", host.name)
-                yield "endpoint_reports", tables.endpoints(), lambda: self._said.set(key, (listening, now))
-        some = content.rows("in_flight") > 0
-        before = self._said.get(("in_flight", host.name))
-        if some or before is None or before[0]:
-            rows_now = tables.in_flight(time.time_ns() // 1000)
-            yield "in_flight_reports", rows_now, lambda: self._said.set(("in_flight", host.name), (some, now))
+    def _described(self, merged: Merged, tables: Tables) -> Iterator[tuple[str, pa.Table, str, Callable[[], None]]]:
+        now = time.monotonic()
+        latest = _latest(merged.parts)
+        hosts = self._due("hosts", {part: _host(merged.parts[part].content) for part in latest}, merged, now)
+        if hosts:
+            yield "host_reports", tables.hosts([*hosts]), "", lambda: self._say("hosts", hosts, merged, now)
+        listening = {part: _endpoints(merged.parts[part].content) for part in latest if _has(merged, part, "endpoints")}
+        endpoints = self._due("endpoints", listening, merged, now)
+        if endpoints:
+            remember = lambda: self._say("endpoints", endpoints, merged, now)  # noqa: E731
+            yield "endpoint_reports", tables.endpoints([*endpoints]), "", remember
+        some = {part: True for part in latest if _has(merged, part, "in_flight")}
+        if some:
+            yield "in_flight_reports", tables.in_flight([*some]), "", lambda: self._say("flying", some, merged, now)
+        with self._lock:
+            none = {part: False for part in latest if part not in some and self._may_fly(merged, part)}
+        if none:
+            remember = lambda: self._say("flying", none, merged, now)  # noqa: E731
+            yield "in_flight_reports", tables.nothing_in_flight([*none]), _SECOND, remember
         texts, ids = tables.statements(lambda one: self._is_fresh(one, now))
         if texts is not None:
-            yield "statement_texts", texts, lambda: self._remember(ids, now)
+            yield "statement_texts", texts, "", lambda: self._remember(ids, now)
+
+    def _may_fly(self, merged: Merged, part: int) -> bool:
+        before = self._said.get(("flying", merged.parts[part].content.host.name))
+        return before is None or bool(before[0])
+
+    def _due(self, what: str, told: dict[int, Any], merged: Merged, now: float) -> dict[int, Any]:
+        """Parts whose host told something new, or last a while ago."""
+        with self._lock:
+            before = {part: self._said.get((what, merged.parts[part].content.host.name)) for part in told}
+        return {
+            part: said
+            for part, said in told.items()
+            if (last := before[part]) is None or last[0] != said or now - last[1] >= _REPEAT_S
+        }
+
+    def _say(self, what: str, told: dict[int, Any], merged: Merged, now: float) -> None:
+        for part, said in told.items():
+            self._said.set((what, merged.parts[part].content.host.name), (said, now))
 
     def _remember(self, statement_ids: list[int], now: float) -> None:
         for one in statement_ids:
             self._statements.set(one, now)
 
-    def _is_due(self, key: tuple[str, str], told: Any, now: float) -> bool:
-        with self._lock:
-            before = self._said.get(key)
-        return before is None or before[0] != told or now - before[1] >= _REPEAT_S
-
     def _is_fresh(self, statement_id: int, now: float) -> bool:
         with self._lock:
             written = self._statements.get(statement_id)
         return written is not None and now - written < _STATEMENT_REPEAT_S
+
+
+def _latest(parts: Sequence[Part]) -> list[int]:
+    """The last sealed part of each host: what it says of the present holds."""
+    latest: dict[str, int] = {}
+    for index, part in enumerate(parts):
+        host = part.content.host
+        known = latest.get(host.name)
+        if known is None or host.seen_us >= parts[known].content.host.seen_us:
+            latest[host.name] = index
+    return sorted(latest.values())
+
+
+def _has(merged: Merged, part: int, section: str) -> bool:
+    return merged.parts[part].content.rows(section) > 0
+
+
+def _host(content: Content) -> Any:
+    host = content.host
+    described = (host.kernel, host.os, host.agent_version, host.replay, host.started_us)
+    return (*described, tuple(host.addresses), tuple(sorted(host.tags.items())))
+
+
+def _endpoints(content: Content) -> int:
+    rows = content.sections["endpoints"]
+    return hash((rows["address"].tobytes(), rows["port"].tobytes(), tuple(content.strings)))

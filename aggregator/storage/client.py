@@ -265,6 +265,8 @@ class Store:
             client.insert_arrow(table, rows, settings=settings)
         except ClickHouseError as error:
             raise StoreError(f"insert into {table}: {one_line(error)}") from None
+        except OSError as error:  # the embedded engine reads an insert from a file beside the store
+            raise StoreError(f"insert into {table}: {error.strerror}; free space or check the disk") from None
 
     def close(self) -> None:
         """Close every client; the embedded store can then be opened by another process."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
-from aggregator.config import Limits
-from aggregator.ingest import content
 from aggregator.ingest.counted import Counted
-from aggregator.ingest.tables import Ends, Tables
+from aggregator.ingest.merge import merge
+from aggregator.ingest.tables import Tables
 from proto import sonde_pb2 as pb
 from tests.support.batches import Builder
+from tests.unit.aggregator.parts import part
 
 NOW_US = 1_800_000_000_000_000
 DURATIONS = [100, 101, 5_000, 5_001, 70_000, 0, 200_000]
@@ -20,10 +19,8 @@ DURATIONS = [100, 101, 5_000, 5_001, 70_000, 0, 200_000]
 
 def tables(builder: Builder) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """request_stats and statement_stats, as rows."""
-    read = content.read(builder.build(), Limits())
-    links = read.rows("links")
-    ends = Ends(["", "app"], np.zeros(links, np.int32), np.ones(links, np.int32))
-    made, counted = Tables(read, ends), Counted.of(read)
+    merged = merge([part(builder, remote=("", "app"))])
+    made, counted = Tables(merged), Counted.of(merged)
     assert len(counted)
     statements = made.statement_stats(counted, 100)
     return made.request_stats(counted).to_pylist(), [] if statements is None else statements.to_pylist()
@@ -68,9 +65,9 @@ def test_only_sums() -> None:
 def test_a_row_of_weight_0_is_stored_and_not_counted() -> None:
     (with_halves, _), (without, _) = tables(batch(DURATIONS, [], halves=2)), tables(batch(DURATIONS, []))
     assert with_halves == without
-    read = content.read(batch([], [], halves=2).build(), Limits())
-    assert len(Counted.of(read)) == 0
-    assert read.rows("requests") == 2
+    merged = merge([part(batch([], [], halves=2))])
+    assert len(Counted.of(merged)) == 0
+    assert merged.rows("requests") == 2
 
 
 def test_other_keys_stay_apart() -> None:

@@ -2,65 +2,134 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from types import SimpleNamespace
 from typing import Any
 
-from aggregator.ingest.ledger import BatchId, Ledger
+import pytest
+
+from aggregator.ingest.batch import BatchId
+from aggregator.ingest.ledger import Ledger, Verdict
 
 
 class FakeStore:
-    def __init__(self) -> None:
+    def __init__(self, embedded: bool = True) -> None:
+        self.url = SimpleNamespace(embedded=embedded)
         self.entries: dict[tuple[str, bytes, int], int] = {}
+        self.inserts: list[tuple[str, int]] = []
         self.asked = 0
 
     def insert(self, table: str, rows: Any, token: str) -> None:
         assert table == "accepted_batches"
-        row = rows.to_pylist()[0]
-        self.entries.setdefault((row["agent"], row["spool_id"], row["sequence"]), row["checksum"])
-        assert token.endswith("/accepted_batches")
+        self.inserts.append((token, rows.num_rows))
+        for row in rows.to_pylist():
+            self.entries.setdefault((row["agent"], row["spool_id"], row["sequence"]), row["checksum"])
 
     def rows(self, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        if name == "ledger_entry":
+            self.asked += 1
+            key = (parameters["agent"], bytes.fromhex(parameters["spool_id"]), parameters["sequence"])
+            return [(self.entries[key],)] if key in self.entries else []
+        spools = []
+        for spool, keys in groupby(sorted(self.entries), key=lambda key: key[:2]):
+            numbers = [key[2] for key in keys]
+            kept = [number for number in numbers if number + parameters["window"] > max(numbers)]
+            spools.append((*spool, max(numbers), kept, [self.entries[(*spool, number)] for number in kept]))
         if name == "ledger":
-            newest_first = sorted(self.entries.items(), reverse=True)
-            kept = [(*key, checksum) for key, checksum in newest_first]
-            return kept[: parameters["per_spool"]]
-        self.asked += 1
-        key = (parameters["agent"], bytes.fromhex(parameters["spool_id"]), parameters["sequence"])
-        return [(self.entries[key],)] if key in self.entries else []
+            return spools[: parameters["spools"]]
+        assert name == "ledger_spool"
+        wanted = (parameters["agent"], bytes.fromhex(parameters["spool_id"]))
+        return [row[2:] for row in spools if row[:2] == wanted]
 
 
 def batch(sequence: int, spool: bytes = b"s" * 16) -> BatchId:
     return BatchId("web", spool, sequence)
 
 
+def block(*accepted: tuple[BatchId, int], identity: str = "b") -> Any:
+    parts = [SimpleNamespace(batch=one, sealed=SimpleNamespace(checksum=checksum)) for one, checksum in accepted]
+    return SimpleNamespace(id=identity, made_us=1_800_000_000_000_000, parts=parts)
+
+
 def test_an_accepted_batch_is_known_by_its_checksum() -> None:
     ledger = Ledger(FakeStore())
-    assert ledger.checksum(batch(1)) is None
-    ledger.accept(batch(1), 42)
-    assert ledger.checksum(batch(1)) == 42
-    assert ledger.checksum(batch(2)) is None
-    assert ledger.checksum(batch(1, b"t" * 16)) is None
+    assert ledger.verdict(batch(1), 42) is Verdict.NEW
+    ledger.accept(block((batch(1), 42)))
+    assert ledger.verdict(batch(1), 42) is Verdict.REPEATED
+    assert ledger.verdict(batch(1), 43) is Verdict.CHANGED
+    assert ledger.verdict(batch(2), 42) is Verdict.NEW
+    assert ledger.verdict(batch(1, b"t" * 16), 42) is Verdict.NEW
+
+
+def test_a_block_is_one_insert_with_its_id_as_token() -> None:
+    store = FakeStore()
+    Ledger(store).accept(block((batch(1), 1), (batch(2), 2), (batch(9, b"t" * 16), 3), identity="abc"))
+    assert store.inserts == [("abc", 3)]
 
 
 def test_a_new_ledger_knows_what_the_store_knows() -> None:
     store = FakeStore()
-    Ledger(store).accept(batch(1), 42)
-    assert Ledger(store).checksum(batch(1)) == 42
+    Ledger(store).accept(block((batch(1), 42), (batch(5), 43)))
+    again = Ledger(store)
+    assert again.verdict(batch(1), 42) is Verdict.REPEATED
+    assert again.verdict(batch(5), 42) is Verdict.CHANGED
+    assert again.verdict(batch(3), 42) is Verdict.NEW, "a gap that is filled late"
 
 
 def test_the_memory_is_bounded_and_the_store_answers_for_the_rest() -> None:
     store = FakeStore()
-    ledger = Ledger(store, per_spool=4)
+    ledger = Ledger(store, window=4)
     for sequence in range(1, 11):
-        ledger.accept(batch(sequence), sequence * 7)
-    assert [ledger.checksum(batch(sequence)) for sequence in range(1, 12)] == [*range(7, 71, 7), None]
-    assert store.asked == 6
-    again = Ledger(store, per_spool=4)
-    assert again.checksum(batch(2)) == 14
+        ledger.accept(block((batch(sequence), sequence * 7)))
+    for known in (ledger, Ledger(store, window=4)):
+        store.asked = 0
+        for sequence in range(1, 11):
+            assert known.verdict(batch(sequence), sequence * 7) is Verdict.REPEATED
+            assert known.verdict(batch(sequence), 1) is Verdict.CHANGED
+        assert known.verdict(batch(11), 77) is Verdict.NEW
+        assert store.asked == 12, "twice for each of the six that left the window"
 
 
-def test_spools_are_bounded_too() -> None:
+def test_what_was_accepted_stays_so_when_the_store_forgot_its_checksum() -> None:
+    store = FakeStore()
+    ledger = Ledger(store, window=2)
+    for sequence in range(1, 6):
+        ledger.accept(block((batch(sequence), sequence)))
+    store.entries.clear()
+    assert ledger.verdict(batch(1), 99) is Verdict.REPEATED
+
+
+def test_gaps_beyond_the_bound_are_asked_at_the_store() -> None:
+    store = FakeStore()
+    ledger = Ledger(store, window=100, runs=2)
+    for sequence in (1, 3, 5, 7, 9):
+        ledger.accept(block((batch(sequence), sequence)))
+    found = [ledger.verdict(batch(sequence), sequence) for sequence in range(1, 11)]
+    assert found == [Verdict.REPEATED, Verdict.NEW] * 5
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_spools_are_bounded_too(restart: bool) -> None:
     store = FakeStore()
     ledger = Ledger(store, spools=2)
-    for number in range(5):
-        ledger.accept(batch(1, bytes([number]) * 16), number)
-    assert [ledger.checksum(batch(1, bytes([number]) * 16)) for number in range(5)] == [0, 1, 2, 3, 4]
+    spools = [bytes([number]) * 16 for number in range(5)]
+    for number, spool in enumerate(spools):
+        ledger.accept(block((batch(6, spool), number), (batch(4, spool), number)))
+    if restart:
+        ledger = Ledger(store, spools=2)
+    for number, spool in enumerate(spools):
+        assert ledger.verdict(batch(3, spool), number) is Verdict.NEW
+        ledger.accept(block((batch(3, spool), number)))
+        for sequence in (3, 4, 6):
+            assert ledger.verdict(batch(sequence, spool), number) is Verdict.REPEATED
+        assert ledger.verdict(batch(5, spool), number) is Verdict.NEW
+
+
+def test_with_other_aggregators_on_the_store_it_is_asked() -> None:
+    store = FakeStore(embedded=False)
+    ours, other = Ledger(store), Ledger(store)
+    other.accept(block((batch(1), 1)))
+    ours.accept(block((batch(2), 2)))
+    assert ours.verdict(batch(1), 1) is Verdict.REPEATED
+    assert ours.verdict(batch(1), 2) is Verdict.CHANGED
+    assert ours.verdict(batch(3), 2) is Verdict.NEW
