@@ -73,7 +73,7 @@ static __always_inline void emit(struct conn *conn, u8 ended_by)
     struct turn *turn = &conn->turn;
     turn->protocol = classify(conn);
     if (!turn->protocol) {
-        count(conn->protocol && conn->protocol != OTHER ? NOT_A_REQUEST : UNKNOWN, 1);
+        count(conn->protocol && conn->protocol != OTHER ? NOT_A_REQUEST : NO_PROTOCOL, 1);
         return;
     }
     conn->protocol = turn->protocol == HTTP1 && leaves_http1(conn) ? OTHER : turn->protocol;

@@ -94,7 +94,7 @@ class Stats:
                 "events": counters.get("emitted", 0) + counters.get("lost", 0),
                 "lost_in_kernel": counters.get("lost", 0),
                 "unmatched": counters.get("not_a_request", 0) + counters.get("contended", 0),
-                "details/unknown_protocol": counters.get("unknown", 0),
+                "details/unknown_protocol": counters.get("no_protocol", 0),
                 "details/no_room": counters.get("no_room", 0),
                 "details/late_bytes": counters.get("late_bytes", 0),
             }

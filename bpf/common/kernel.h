@@ -17,6 +17,10 @@
 // Keeps clang from proving away, or merging, a bound that the verifier has to see.
 #define opaque(variable) asm volatile("" : "+r"(variable))
 
+// Bounds a 64-bit variable in place. Written as min() or if(), clang may test one copy and use another, which it had
+// stored on the stack before: the verifier of Linux 6.1 then knows no bound of that one.
+#define at_most(variable, limit) asm volatile("if %0 <= %1 goto +1\n%0 = %1" : "+r"(variable) : "r"((u64)(limit)))
+
 // The TCP socket behind a file descriptor of the current process, or 0.
 static __always_inline struct sock *socket_of_fd(u32 fd)
 {

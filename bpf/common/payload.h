@@ -2,22 +2,18 @@
 
 #define INTERIM_MAX 43 // one byte less than the shortest interim and final response together
 
-// 64-bit variables and `opaque` throughout: without 32-bit registers clang tests a shifted copy of a narrower one,
-// and the verifier then knows no bound of the original.
+// 64-bit variables throughout: without 32-bit registers clang tests a shifted copy of a narrower one, and the verifier
+// then knows no bound of the original.
 static __always_inline u64 append(u8 *buffer, u64 at, u64 size, u64 step, u64 from, u64 length)
 {
     if (at >= size || !length)
         return at;
     u64 n = length;
     if (at == 0) {
-        opaque(n);
-        if (n > size)
-            n = size;
+        at_most(n, size);
         return bpf_probe_read_user(buffer, n, (void *)from) ? 0 : n;
     }
-    opaque(n);
-    if (n > step)
-        n = step;
+    at_most(n, step);
     u64 place = at;
     opaque(place);
     place &= size - 1;
@@ -93,8 +89,8 @@ static __always_inline void capture_tail(struct call *call, u8 *tail, u64 bytes)
     }
     // A short last piece: shift what is there.
     u64 n = bytes;
-    opaque(n);
-    if (n == 0 || n >= TAIL)
+    at_most(n, TAIL - 1);
+    if (n == 0)
         return;
 #pragma unroll
     for (int i = 0; i < TAIL; i++)
@@ -148,8 +144,8 @@ static __always_inline int begins_request(struct conn *conn, struct call *call, 
         return 1;
     if (http) {
         u64 n = bytes < 3 ? 1 : 3; // some servers read one byte ahead
-        opaque(n);
-        if (n > 3 || bpf_probe_read_user(head, n, (void *)base))
+        at_most(n, 3);
+        if (bpf_probe_read_user(head, n, (void *)base))
             return 1;
         return is_method_letter(head[0]) && (n < 3 || (is_method_letter(head[1]) && is_method_letter(head[2])));
     }

@@ -72,7 +72,7 @@ struct sys_exit {
 // Counters, per processor; node_agent/kernel/layout.py has the same order.
 enum counter {
     EMITTED,       // records
-    UNKNOWN,       // turns of no protocol that is known here
+    NO_PROTOCOL,   // turns of no protocol that is known here
     LOST,          // records that found their ring full
     CONTENDED,     // events that did not get the lock
     NO_ROOM,       // sockets or calls that found their table full

@@ -14,9 +14,11 @@ from __future__ import annotations
 import array
 import json
 import os
+import re
 import socket
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
 _DISTRIBUTION = "/usr/lib/python3/dist-packages"
@@ -34,13 +36,28 @@ def _import_bcc() -> Any:
     return bcc
 
 
+def _newer_helpers(kernel_source: str) -> list[str]:
+    """Flags that define the helpers which BCC's own header names and the running kernel does not have yet.
+
+    Their value is never used: a program that called one would not load.
+    """
+    mapped = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    library = next(line.split()[-1] for line in mapped if "/libbcc.so" in line)
+    named = set(re.findall(rb"\(void ?\*\) ?(BPF_FUNC_\w+)", Path(library).read_bytes()))
+    known = set(re.findall(rb"\bBPF_FUNC_\w+", Path(kernel_source, "include", "vmlinux.h").read_bytes()))
+    return [f"-D{name.decode()}=0" for name in sorted(named - known)]
+
+
 def _build(job: dict[str, Any]) -> tuple[dict[str, int], Any]:
     if job["kernel_source"]:
         os.environ["BCC_KERNEL_SOURCE"] = job["kernel_source"]
     bcc = _import_bcc()
     import ctypes
 
-    program = bcc.BPF(text=job["text"], cflags=["-Wno-macro-redefined", "-Wno-unused-function", *job["cflags"]])
+    flags = ["-Wno-macro-redefined", "-Wno-unused-function", *job["cflags"]]
+    if job["kernel_source"]:
+        flags += _newer_helpers(job["kernel_source"])
+    program = bcc.BPF(text=job["text"], cflags=flags)
     descriptors: dict[str, int] = {}
     for name in job["maps"]:
         descriptors[f"map/{name}"] = program[name].map_fd

@@ -118,7 +118,7 @@ CALL = np.dtype(
 )
 PLAIN, VECTOR, NO_BUFFER, MESSAGE = 0, 1, 2, 3
 QUIET, REQUEST, RESPONSE = 0, 1, 2
-REQUEST_COUNTERS = ("emitted", "unknown", "lost", "contended", "no_room", "late_bytes", "not_a_request")
+REQUEST_COUNTERS = ("emitted", "no_protocol", "lost", "contended", "no_room", "late_bytes", "not_a_request")
 
 CONNECTION_EVENT = np.dtype(
     [

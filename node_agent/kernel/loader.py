@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from node_agent.kernel import headers, source
 from sonde.errors import ProbeError
 
-_TIMEOUT_SECONDS = 120
+_TIMEOUT_SECONDS = 300  # 2 s as a rule; a processor that is emulated and shared takes minutes
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,11 @@ class Build:
                 for _level, _kind, data in ancillary:
                     descriptors.frombytes(data[: len(data) - len(data) % 4])
             self._ours.sendall(b"x")
+        except TimeoutError:
+            self._child.kill()
+            raise ProbeError(
+                f"probe {self._name}: not compiled within {_TIMEOUT_SECONDS} s; is the machine overloaded?"
+            ) from None
         except (OSError, ValueError):
             self._child.kill()
             code = self._child.wait()

@@ -139,7 +139,7 @@ def test_other_protocol_behind_an_upgrade_is_not_unmatched(observer: Observer, h
         rows = observer.exactly(1, 1)
     assert set(rows["status_code"]) == {"101"}
     assert observer.counters()["not_a_request"] == 0
-    assert observer.counters()["unknown"] == 14
+    assert observer.counters()["no_protocol"] == 14
 
 
 def test_empty_send_ends_nothing(observer: Observer, host: Namespace) -> None:

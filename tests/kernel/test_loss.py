@@ -67,7 +67,7 @@ def test_rows_and_lost_are_what_the_server_counted(small: Observer, host: Namesp
     assert counters["emitted"] == small.tally.turns
     if unread_s:
         assert counters["lost"] > REQUESTS
-    assert counters["contended"] == counters["no_room"] == counters["not_a_request"] == counters["unknown"] == 0
+    assert counters["contended"] == counters["no_room"] == counters["not_a_request"] == counters["no_protocol"] == 0
     assert small.tally.unparsed == 0
 
 
