@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import click
 
 from aggregator.sql_client import SqlPort
 from aggregator.sql_options import sql_port
+from sonde import logs
 
 
 @click.command()
@@ -43,7 +43,7 @@ def aggregator(
         if (given := {key: item for key, item in keys.items() if item is not None})
     }
     settings = config.load(flags, file)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.start(settings.log)
     from aggregator.program import run
 
     run(settings)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, SecretStr, model_validator
 
 from sonde import config
+from sonde.logs import Log
 
 PREFIX = "SONDE_AGGREGATOR__"
 DEFAULT_FILE = "/etc/sonde/aggregator.yml"
@@ -140,6 +141,7 @@ class AggregatorSettings(config.Settings):
     peers: Peers = Peers()
     sql: Sql = Sql()
     api: Api = Api()
+    log: Log = Log()
 
     @model_validator(mode="after")
     def _leave_memory_for_inserts(self) -> AggregatorSettings:

@@ -7,7 +7,6 @@ answered, then the streams, the ports and the store close. What was not acknowle
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from pathlib import Path
@@ -27,9 +26,10 @@ from aggregator.storage.sql_engine import Engine
 from aggregator.storage.sql_http import SqlApp
 from aggregator.storage.sql_token import token
 from aggregator.web import WebServer
+from sonde import __version__, logs
 from sonde.notify import Watchdog, notify
 
-_log = logging.getLogger(__name__)
+_log = logs.get(__name__)
 
 _STOP_GRACE_S = 2.0
 _API_THREADS = 2
@@ -50,9 +50,7 @@ class Aggregator:
         self._store = Store(parse(settings.storage.url), settings.storage.memory_bytes, settings.storage.cluster)
         applied = migrations.migrate(self._store)
         migrations.set_retention(self._store, settings.storage.retention_days)
-        _log.info(
-            "store %s open, %d schema files applied", "embedded" if self._store.url.embedded else "remote", applied
-        )
+        _log.info("store open", embedded=self._store.url.embedded, schema_files_applied=applied)
         peers = Peers(settings.peers)
         preload(peers, self._store, settings.peers.connections)
         writer = Writer(self._store, settings.limits, self.metrics)
@@ -125,7 +123,7 @@ def run(settings: AggregatorSettings) -> None:
     aggregator = Aggregator(settings)
     aggregator.start()
     sql = settings.sql.listen if settings.storage.url.startswith("chdb:") else "at the server itself"
-    _log.info("ready: agents %s, SQL %s, metrics %s", settings.grpc.listen, sql, settings.api.listen)
+    _log.info("ready", version=__version__, agents=settings.grpc.listen, sql=sql, metrics=settings.api.listen)
     watchdog = Watchdog()
     notify("READY=1", f"STATUS=agents {settings.grpc.listen}, SQL {sql}")
     while not stop.wait(watchdog.seconds or None):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import logging
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from node_agent.config import AgentSettings, load_settings
+from sonde import logs
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
@@ -51,10 +51,6 @@ def _settings(config: str | None, **flags: Any) -> AgentSettings:
     return load_settings(given, config)
 
 
-def _log_to_standard_error() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-
-
 def _return_memory() -> None:
     """Give large arrays back to the system at once: glibc would keep what the busiest second needed."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -74,9 +70,9 @@ def agent(**flags: Any) -> None:
     from node_agent.agent import Agent
     from node_agent.source import KernelSource
 
-    _log_to_standard_error()
-    _return_memory()
     settings = _settings(**flags)
+    logs.start(settings.log)
+    _return_memory()
     running = Agent(settings, KernelSource(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: running.stop())
@@ -110,8 +106,8 @@ def record(file: str, seconds: float, raw: bool, yes_payloads: bool, **flags: An
 
     if raw and not yes_payloads:
         raise UsageError("--raw keeps payloads such as passwords in FILE; say --yes-payloads if that is wanted")
-    _log_to_standard_error()
     settings = _settings(spool_path="", **flags)
+    logs.start(settings.log)
     turns = record_to(file, settings, KernelSource(settings), seconds, raw)
     click.echo(f"{file}: {turns} turns in {seconds:g} s{', with payloads' if raw else ', literals masked'}")
 
@@ -128,12 +124,12 @@ def replay(file: str, loop: bool, fast: bool, **flags: Any) -> None:
     from node_agent.agent import Agent
     from node_agent.recording import Recording
 
-    _log_to_standard_error()
     recording = Recording(file, loop=loop, fast=fast)
     if recording.raw:
         click.echo(f"warning: {file} holds payloads; do not pass it on", err=True)
     flags["host_name"] = flags["host_name"] or recording.host_name
     settings = _settings(metrics_listen="", spool_path="", **flags)
+    logs.start(settings.log)
     running = Agent(settings, recording)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: running.stop())

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from node_agent.kernel.layout import SCOPE_ITEMS
 from sonde.config import Settings, load
 from sonde.errors import ConfigError
+from sonde.logs import Log
 
 PREFIX = "SONDE_AGENT__"
 FILE = "/etc/sonde/agent.yml"
@@ -155,6 +156,7 @@ class AgentSettings(Settings):
     spool: Spool = Spool()
     delivery: Delivery = Delivery()
     metrics: Metrics = Metrics()
+    log: Log = Log()
 
     @field_validator("aggregator", mode="before")
     @classmethod

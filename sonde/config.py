@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from sonde.errors import ConfigError
 
 #: The password of a URL such as clickhouse://user:password@host.
-_URL_PASSWORD = re.compile(r"(://[^:/@\s]+:)[^/\s]+@")
+URL_PASSWORD = re.compile(r"(://[^:/@\s]+:)[^/\s]+@")
 
 
 class Settings(BaseModel):
@@ -113,7 +113,7 @@ def show(settings: Settings) -> str:
         if isinstance(item, list | tuple | set | frozenset):
             return [plain(part) for part in item]
         if isinstance(item, str):
-            return _URL_PASSWORD.sub(r"\1********@", item)
+            return URL_PASSWORD.sub(r"\1********@", item)
         return item if isinstance(item, int | float | bool | None) else str(item)
 
     return yaml.safe_dump(plain(settings.model_dump()), sort_keys=False, allow_unicode=True)
