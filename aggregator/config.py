@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from sonde import config
 from sonde.logs import Log
+from sonde.tls import Tls
 
 PREFIX = "SONDE_AGGREGATOR__"
 DEFAULT_FILE = "/etc/sonde/aggregator.yml"
@@ -75,11 +76,20 @@ class Storage(config.Settings):
     retention_days: Retention = Retention()
 
 
+class GrpcTls(Tls):
+    """Mutual TLS with the agents."""
+
+    handshake_seconds: float = Field(
+        10.0, ge=1, le=120, description="a connection that brings no stream by then counts as a failed handshake"
+    )
+
+
 class Grpc(config.Settings):
     """The port that agents deliver to."""
 
     listen: str = "127.0.0.1:7443"
-    insecure: bool = False
+    tls: GrpcTls = GrpcTls()
+    insecure: bool = Field(default=False, description="let agents of other hosts deliver in plain text")
     max_agents: int = Field(default=256, ge=1, le=10_000)
     window_batches: int = Field(default=64, ge=1, le=10_000)
 

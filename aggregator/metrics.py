@@ -19,6 +19,14 @@ class Metrics:
         self.repeated = Counter("sonde_batches_repeated", "Batches that had been accepted before.", registry=r)
         self.refused = Counter("sonde_batches_refused", "Batches and messages refused.", ["code"], registry=r)
         self.bytes = Counter("sonde_batch_bytes", "Compressed bytes of batches that arrived.", registry=r)
+        self.handshakes_failed = Counter(
+            "sonde_tls_handshakes_failed", "TLS connections that brought no stream in time.", registry=r
+        )
+        self.certificate_expires = Gauge(
+            "sonde_tls_certificate_expires_timestamp_seconds",
+            "When the certificate of grpc.tls expires; 0 without one.",
+            registry=r,
+        )
         self.rows = Counter("sonde_rows_inserted", "Rows inserted, repetitions left out.", ["table"], registry=r)
         self.insert_failures = Counter(
             "sonde_insert_failures", "Inserts of a block that failed; it is tried again.", registry=r

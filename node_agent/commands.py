@@ -32,7 +32,9 @@ def _observe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _settings(config: str | None, **flags: Any) -> AgentSettings:
-    given: dict[str, Any] = {name: flags[name] for name in ("host_name", "aggregator") if flags.get(name) is not None}
+    given: dict[str, Any] = {
+        name: flags[name] for name in ("host_name", "aggregator", "insecure") if flags.get(name) is not None
+    }
     scope = {
         name: list(flags[name]) if isinstance(flags[name], tuple) else flags[name]
         for name in ("netns", "cgroup", "ports", "pids")
@@ -62,6 +64,7 @@ def _return_memory() -> None:
 @click.command()
 @_observe_options
 @click.option("--aggregator", help="Address:port of its gRPC, several with commas [default: 127.0.0.1:7443].")
+@click.option("--insecure", is_flag=True, default=None, help="Send in plain text to an aggregator on another host.")
 @click.option("--metrics-listen", help="Address:port of /metrics, empty for none [default: 127.0.0.1:9898].")
 @click.option("--spool-path", help="File of unacknowledged batches, empty for memory only; one an agent.")
 @click.option("--ring-kilobytes", type=int, help="Size of each request ring, a power of two [default: 4096].")
@@ -116,6 +119,7 @@ def record(file: str, seconds: float, raw: bool, yes_payloads: bool, **flags: An
 @click.argument("file", type=click.Path())
 @click.option("--host-name", help="Another name for the host [default: the recorded one].")
 @click.option("--aggregator", help="Address:port of its gRPC, several with commas [default: 127.0.0.1:7443].")
+@click.option("--insecure", is_flag=True, default=None, help="Send in plain text to an aggregator on another host.")
 @click.option("--loop", is_flag=True, help="Begin again at the end, until Ctrl-C.")
 @click.option("--fast", is_flag=True, help="As fast as it goes, not at the recorded pace.")
 @_CONFIG

@@ -15,6 +15,7 @@ from node_agent.kernel.layout import SCOPE_ITEMS
 from sonde.config import Settings, load
 from sonde.errors import ConfigError
 from sonde.logs import Log
+from sonde.tls import Tls
 
 PREFIX = "SONDE_AGENT__"
 FILE = "/etc/sonde/agent.yml"
@@ -115,6 +116,12 @@ class Delivery(Settings):
     keepalive_timeout_seconds: float = Field(10.0, ge=0.5, le=600, description="without an answer to that it is left")
 
 
+class AgentTls(Tls):
+    """Mutual TLS with the aggregator."""
+
+    server_name: str = Field("", description="name in the aggregator's certificate, where it is not its address")
+
+
 class Metrics(Settings):
     """The agent's own metrics for Prometheus."""
 
@@ -155,6 +162,8 @@ class AgentSettings(Settings):
     rings: Rings = Rings()
     spool: Spool = Spool()
     delivery: Delivery = Delivery()
+    tls: AgentTls = AgentTls()
+    insecure: bool = Field(False, description="send in plain text to an aggregator on another host")
     metrics: Metrics = Metrics()
     log: Log = Log()
 

@@ -141,7 +141,7 @@ class Ack(_message.Message):
     def __init__(self, spool_id: _Optional[bytes] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class Refusal(_message.Message):
-    __slots__ = ("spool_id", "sequence", "code", "message", "retryable")
+    __slots__ = ("spool_id", "sequence", "code", "message", "retryable", "retry_after_ms")
     class Code(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[Refusal.Code]
@@ -153,6 +153,8 @@ class Refusal(_message.Message):
         CHANGED_CONTENT: _ClassVar[Refusal.Code]
         NO_HELLO: _ClassVar[Refusal.Code]
         OVERLOADED: _ClassVar[Refusal.Code]
+        RATE_LIMITED: _ClassVar[Refusal.Code]
+        WRONG_CERTIFICATE: _ClassVar[Refusal.Code]
     UNSPECIFIED: Refusal.Code
     WRONG_VERSION: Refusal.Code
     TOO_LARGE: Refusal.Code
@@ -162,17 +164,21 @@ class Refusal(_message.Message):
     CHANGED_CONTENT: Refusal.Code
     NO_HELLO: Refusal.Code
     OVERLOADED: Refusal.Code
+    RATE_LIMITED: Refusal.Code
+    WRONG_CERTIFICATE: Refusal.Code
     SPOOL_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     RETRYABLE_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     spool_id: bytes
     sequence: int
     code: Refusal.Code
     message: str
     retryable: bool
-    def __init__(self, spool_id: _Optional[bytes] = ..., sequence: _Optional[int] = ..., code: _Optional[_Union[Refusal.Code, str]] = ..., message: _Optional[str] = ..., retryable: _Optional[bool] = ...) -> None: ...
+    retry_after_ms: int
+    def __init__(self, spool_id: _Optional[bytes] = ..., sequence: _Optional[int] = ..., code: _Optional[_Union[Refusal.Code, str]] = ..., message: _Optional[str] = ..., retryable: _Optional[bool] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
 
 class Wanted(_message.Message):
     __slots__ = ("exchange_ids",)

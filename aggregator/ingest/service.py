@@ -21,10 +21,11 @@ from aggregator.ingest import content, seal
 from aggregator.ingest.batch import BatchId, Sealed
 from aggregator.ingest.pipeline import Pipeline
 from aggregator.ingest.refusal import Refused
+from aggregator.ingest.tls import Peer, ServerTls
 from aggregator.metrics import Metrics
 from proto import sonde_pb2 as pb
 from sonde import WIRE_VERSION, __version__
-from sonde.errors import UsageError
+from sonde.errors import CertificateError, UsageError
 
 _log = logging.getLogger(__name__)
 
@@ -36,10 +37,11 @@ _HARD_LIMIT = 4
 class Stream:
     """One agent's stream."""
 
-    def __init__(self, settings: AggregatorSettings, pipeline: Pipeline, metrics: Metrics) -> None:
+    def __init__(self, settings: AggregatorSettings, pipeline: Pipeline, metrics: Metrics, peer: Peer) -> None:
         self._settings = settings
         self._pipeline = pipeline
         self._metrics = metrics
+        self._peer = peer
         self._answers: queue.SimpleQueue[pb.AggregatorMessage | None] = queue.SimpleQueue()
         self._window = threading.Semaphore(settings.grpc.window_batches)
         self._lock = threading.Lock()
@@ -59,7 +61,11 @@ class Stream:
             for frame in frames:
                 if self._ended.is_set():
                     return
-                self._take(frame)
+                if self._peer.expired:
+                    self._refuse(_expired(), b"", 0)
+                    return
+                if not self._take(frame):
+                    return
         except grpc.RpcError:
             pass  # the agent is gone
         except Exception as error:
@@ -76,15 +82,16 @@ class Stream:
         while (answer := self._answers.get()) is not None:
             yield answer
 
-    def _take(self, frame: bytes) -> None:
+    def _take(self, frame: bytes) -> bool:
+        """One message; whether the stream may go on."""
         try:
             message = seal.parse_message(frame, self._settings.limits)
             if message.WhichOneof("message") == "hello":
                 self._welcome(message.hello)
-                return
+                return True
         except Refused as refused:
             self._refuse(refused, b"", 0)
-            return
+            return refused.code != pb.Refusal.WRONG_CERTIFICATE
         sealed = message.batch
         self._metrics.batches.inc()
         self._metrics.bytes.inc(len(frame))
@@ -93,14 +100,14 @@ class Stream:
                 taken = self._open(sealed)
         except Refused as refused:
             self._refuse(refused, sealed.spool_id, sealed.sequence)
-            return
+            return True
         if taken is None:
             self._metrics.repeated.inc()
             self._acknowledge(sealed.spool_id, sealed.sequence)
-            return
+            return True
         while not self._window.acquire(timeout=1.0):
             if self._ended.is_set():
-                return
+                return False
         with self._lock:
             self._unanswered += 1
         batch = BatchId(sealed.agent, sealed.spool_id, sealed.sequence)
@@ -109,20 +116,33 @@ class Stream:
             self._pipeline.submit(batch, Sealed(sealed.content, sealed.content_bytes, sealed.checksum), taken, done)
         except Refused as refused:
             done(refused)
+        return True
 
     def _open(self, sealed: pb.SealedBatch) -> content.Content | None:
         """Its content; None if it was accepted before."""
         if self._agent is None:
             raise Refused(pb.Refusal.NO_HELLO, "say Hello before the first batch")
+        who = self._peer.identity
+        if who is not None and sealed.agent != who.name:
+            raise _wrong(f"batch of agent {sealed.agent!r} under the certificate of {who.name!r}")
         seal.check(sealed, self._agent, self._settings.limits)
         if self._pipeline.repeated(BatchId(sealed.agent, sealed.spool_id, sealed.sequence), sealed.checksum):
             return None
-        return content.read(seal.open_batch(sealed), self._settings.limits)
+        taken = content.read(seal.open_batch(sealed), self._settings.limits)
+        if who is not None and taken.host.name != who.name:
+            raise _wrong(f"rows of host {taken.host.name!r} under the certificate of {who.name!r}")
+        return taken
 
     def _welcome(self, hello: pb.Hello) -> None:
         seal.check_version(hello.wire_version)
         if not 0 < len(hello.agent.encode()) <= self._settings.limits.name_bytes:
             raise Refused(pb.Refusal.MALFORMED, "Hello without the agent's name")
+        who = self._peer.identity
+        if who is not None and hello.agent != who.name:
+            raise _wrong(
+                f"agent {hello.agent!r} came with the certificate of {who.name!r}; set its host_name or issue another",
+                retryable=True,  # its batches are good, as soon as the certificate is
+            )
         self._agent = hello.agent
         welcome = pb.Welcome(
             wire_version=WIRE_VERSION,
@@ -161,6 +181,14 @@ class Stream:
         self._answers.put(pb.AggregatorMessage(refusal=refusal))
 
 
+def _wrong(message: str, retryable: bool = False) -> Refused:
+    return Refused(pb.Refusal.WRONG_CERTIFICATE, message, retryable)
+
+
+def _expired() -> Refused:
+    return _wrong("the agent's certificate has expired: `sonde ca renew`", retryable=True)
+
+
 class IngestServer:
     """The gRPC server."""
 
@@ -168,7 +196,8 @@ class IngestServer:
         """Bind, without serving yet.
 
         Raises:
-            UsageError: the address is not local and --insecure is not given, or it cannot be bound.
+            UsageError: the address is not local, has no TLS and no --insecure, or it cannot be bound.
+            CertificateError: the files of grpc.tls cannot be used.
         """
         self._settings = settings
         self._pipeline = pipeline
@@ -177,11 +206,12 @@ class IngestServer:
         self._streams: set[Stream] = set()
         listen = settings.grpc.listen
         host = listen.rpartition(":")[0]
-        if host not in _LOCAL_NAMES and not settings.grpc.insecure:
+        if host not in _LOCAL_NAMES and not settings.grpc.insecure and not settings.grpc.tls.on:
             raise UsageError(
-                f"grpc.listen {listen} is reachable from other hosts and this release has no TLS settings yet; "
-                "listen on 127.0.0.1 or accept plain text with --insecure"
+                f"grpc.listen {listen} is reachable from other hosts: set grpc.tls.certificate, key and ca (`sonde ca` "
+                "makes them), listen on 127.0.0.1, or accept plain text with --insecure"
             )
+        self._tls = ServerTls(settings.grpc.tls, metrics) if settings.grpc.tls.on else None
         self._server = grpc.server(
             futures.ThreadPoolExecutor(settings.grpc.max_agents, thread_name_prefix="stream"),
             maximum_concurrent_rpcs=settings.grpc.max_agents,
@@ -200,14 +230,30 @@ class IngestServer:
             (grpc.method_handlers_generic_handler("sonde.v1.Ingest", {"Deliver": deliver}),)
         )
         try:
-            self.port = self._server.add_insecure_port(listen)
+            if self._tls is None:
+                self.port = self._server.add_insecure_port(listen)
+            else:
+                self.port = self._server.add_secure_port(listen, self._tls.credentials)
         except RuntimeError:
             self.port = 0
         if self.port == 0:
             raise UsageError(f"grpc.listen {listen} cannot be bound; is another aggregator running?")
 
     def _deliver(self, frames: Iterator[bytes], context: Any) -> Iterator[pb.AggregatorMessage]:
-        stream = Stream(self._settings, self._pipeline, self._metrics)
+        try:
+            peer = Peer(context)
+        except CertificateError as error:
+            self._metrics.refused.labels("wrong_certificate").inc()
+            _log.warning("refused a stream of %s: %s", context.peer(), error)
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+        if self._tls is None:
+            yield from self._serve(frames, context, peer)
+            return
+        with self._tls.connection(context.peer()):
+            yield from self._serve(frames, context, peer)
+
+    def _serve(self, frames: Iterator[bytes], context: Any, peer: Peer) -> Iterator[pb.AggregatorMessage]:
+        stream = Stream(self._settings, self._pipeline, self._metrics, peer)
         if not context.add_callback(stream.end):
             return
         self._metrics.agents.inc()
@@ -235,3 +281,5 @@ class IngestServer:
         for stream in streams:
             stream.end()
         stopped.wait()
+        if self._tls is not None:
+            self._tls.stop()

@@ -17,11 +17,12 @@ from collections.abc import Iterator
 import grpc
 
 from node_agent.config import AgentSettings
-from node_agent.delivery.channel import open_channel
+from node_agent.delivery.channel import open_channel, tls_files, tls_hint
 from node_agent.delivery.spool import Spool
 from proto import sonde_pb2 as pb
 from proto import sonde_pb2_grpc as rpc
 from sonde import WIRE_VERSION, __version__
+from sonde.errors import CertificateError
 
 _log = logging.getLogger("sonde.agent.delivery")
 
@@ -33,7 +34,9 @@ class Delivery:
     """A thread that keeps the stream up until `close`."""
 
     def __init__(self, settings: AgentSettings, spool: Spool) -> None:
+        """UsageError if batches would leave this host in plain text."""
         self._settings, self._spool = settings, spool
+        self._tls = tls_files(settings)
         self._targets = itertools.cycle(settings.aggregator)
         self._target = settings.aggregator[0]
         self._stop = threading.Event()
@@ -63,9 +66,12 @@ class Delivery:
             connected_at = time.monotonic()
             try:
                 self._stream()
-            except grpc.RpcError as error:
+            except (grpc.RpcError, CertificateError) as error:
                 if not self._complained:
-                    _log.warning("aggregator %s: %s; batches are kept and sent again", self._target, _reason(error))
+                    reason = _reason(error)
+                    if self._tls is not None:
+                        reason += tls_hint(reason)
+                    _log.warning("aggregator %s: %s; batches are kept and sent again", self._target, reason)
                     self._complained = True
             was_up, self.connected = self.connected, False
             if was_up and time.monotonic() - connected_at > wait:
@@ -78,7 +84,7 @@ class Delivery:
         self._broken, self._window = threading.Event(), threading.Semaphore(_WINDOW)
         if self._stop.is_set():
             return
-        with open_channel(self._settings, self._target) as channel:
+        with open_channel(self._settings, self._target, self._tls) as channel:
             answers = rpc.IngestStub(channel).Deliver(self._messages(self._broken, self._window))
             try:
                 for answer in answers:
@@ -97,7 +103,8 @@ class Delivery:
             )
         )
         # Older batches than those sent may wait in a file that could be opened again: a new stream begins with them.
-        while not broken.is_set() and self._spool.reopened == reopened:
+        # A new certificate shows only to a new connection.
+        while not (broken.is_set() or self._spool.reopened != reopened or (self._tls and self._tls.changed())):
             batch = self._spool.after(sent, timeout=0.5)
             if batch is None:
                 continue
@@ -127,7 +134,9 @@ class Delivery:
             self._window.release()
 
 
-def _reason(error: grpc.RpcError) -> str:
+def _reason(error: grpc.RpcError | CertificateError) -> str:
+    if isinstance(error, CertificateError):
+        return str(error)
     code = error.code() if callable(getattr(error, "code", None)) else None
     details = error.details() if callable(getattr(error, "details", None)) else str(error)
     return f"{code.name if code else 'error'}: {details}"

@@ -108,9 +108,12 @@ class Aggregator:
 class Agent:
     """An agent's stream, message by message."""
 
-    def __init__(self, port: int, name: str, hello: bool = True, spool_id: bytes = SPOOL) -> None:
+    def __init__(
+        self, port: int, name: str, hello: bool = True, spool_id: bytes = SPOOL, credentials: Any = None
+    ) -> None:
         self.name = name
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        address = f"127.0.0.1:{port}"
+        self._channel = grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address)
         call = self._channel.stream_stream(
             "/sonde.v1.Ingest/Deliver", request_serializer=None, response_deserializer=pb.AggregatorMessage.FromString
         )
