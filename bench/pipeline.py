@@ -28,7 +28,6 @@ from proto import sonde_pb2 as pb
 GOAL_WIRE, GOAL_DISK, GOAL_RATE = 16, 32, 300_000
 RSS_LIMIT_MB = 1_000
 _AGENTS = 200
-_MARGIN_S = 8  # the first seconds do not count: connections, and peers.settle_s, for which first batches wait
 _OUTAGE_AGENTS, _OUTAGE_ROWS, _HOUR_S = 50, 200, 3_600
 
 
@@ -42,7 +41,7 @@ class Size:
     outage_s: int
 
 
-FULL, QUICK = Size(60, 40, 600, _HOUR_S), Size(20, 20, 60, 120)
+FULL, QUICK = Size(60, 80, 600, _HOUR_S), Size(20, 40, 60, 120)
 
 
 @contextlib.contextmanager
@@ -120,26 +119,25 @@ def flood(size: Size) -> tuple[list[Figure], float]:
     """Requests a second with 200 agents that send as fast as the window lets them; and that rate."""
     say(f"requests a second: {_AGENTS} agents, {size.flood_s} s")
     templates, rate = _templates(_AGENTS, GOAL_RATE, 5)
-    count, resident = size.flood_s * 3, [0.0]
+    count, half = size.flood_s * 3, size.flood_s / 2  # until then the windows fill
     with _aggregator() as (aggregator, folder):
         sent = send(
-            aggregator, folder, templates, lambda: resident.append(aggregator.rss_mb()),
+            aggregator, folder, templates,
             count=count, begin_us=(int(time.time()) - count) * 1_000_000, seconds=size.flood_s,
         )  # fmt: skip
     end = min(float(size.flood_s), sent.seconds)
-    reached = sent.rate(_MARGIN_S, end) if end > _MARGIN_S + 1 else sent.rows / sent.seconds
-    us = sent.aggregator_cpu_s / max(sent.rows, 1) * 1e6
+    reached = sent.rate(half, end)
     return [
         Figure(
             "through gRPC into the store", f"{reached:,.0f} requests/s",
             f"goal {GOAL_RATE:,}; {_AGENTS} agents, batches of {rate / _AGENTS:,.0f} rows, with roll-ups; "
-            f"{sent.rows:,} in {sent.seconds:.0f} s{_refusals(sent)}",
+            f"from {half:.0f} to {end:.0f} s{_refusals(sent)}",
         ),
         Figure(
-            "aggregator's CPU", f"{us:.2f} us a request",
+            "aggregator's CPU", f"{sent.cpu_us(half, end):.2f} us a request",
             f"{sent.aggregator_cpu_s / sent.seconds:.2f} cores; senders {sent.sending_cpu_s / sent.seconds:.2f}, "
             f"everything else on this machine {sent.others_cpu_s / sent.seconds:.2f}; memory up to "
-            f"{max(resident):.0f} MB",
+            f"{sent.samples[:, 2].max():.0f} MB",
         ),
     ], reached  # fmt: skip
 
@@ -149,14 +147,13 @@ def steady(size: Size, reached: float) -> list[Figure]:
     rate = int(min(GOAL_RATE, reached) / 2)
     say(f"latency and memory: {_AGENTS} agents, {rate:,} requests/s for {size.steady_s} s")
     templates, made = _templates(_AGENTS, rate, 5)
-    resident: list[float] = []
     with _aggregator() as (aggregator, folder):
         idle = aggregator.rss_mb()
         sent = send(
-            aggregator, folder, templates, lambda: resident.append(aggregator.rss_mb()),
+            aggregator, folder, templates,
             count=size.steady_s, begin_us=0, rate=1,
         )  # fmt: skip
-    peak, late = max(resident), float(np.mean(sent.done[:, 1] - sent.done[:, 0] > 1))
+    resident, late = sent.samples[:, 2], float(np.mean(sent.done[:, 1] - sent.done[:, 0] > 1))
     mode = "" if size.steady_s >= FULL.steady_s else "; quick mode, the bound is meant for 600 s"
     return [
         Figure(
@@ -171,9 +168,9 @@ def steady(size: Size, reached: float) -> list[Figure]:
             f"everything else {sent.others_cpu_s / sent.seconds:.2f}",
         ),
         Figure(
-            f"aggregator's memory, {size.steady_s} s", f"{peak:.0f} MB",
+            f"aggregator's memory, {size.steady_s} s", f"{resident.max():.0f} MB",
             f"highest; limit {RSS_LIMIT_MB}; at start {idle:.0f}, at the end {resident[-2]:.0f}{mode}",
-            failed=peak > RSS_LIMIT_MB,
+            failed=bool(resident.max() > RSS_LIMIT_MB),
         ),
     ]  # fmt: skip
 

@@ -30,11 +30,13 @@ import grpc
 import numpy as np
 import zstandard
 
-from node_agent.delivery import stream as real
 from proto import sonde_pb2 as pb
 from proto import sonde_pb2_grpc as rpc
 from sonde import WIRE_VERSION, batches
 
+#: As the agent's stream: unacknowledged batches, largest message.
+_WINDOW = 64
+_OPTIONS = [("grpc.max_send_message_length", 64 << 20), ("grpc.enable_http_proxy", 0)]
 _AGAIN_S = 0.25
 _LAST_WORD_S = 60.0
 
@@ -91,7 +93,7 @@ class Agent:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._window = threading.Semaphore(real._WINDOW)
+        self._window = threading.Semaphore(_WINDOW)
         self._again: collections.deque[int] = collections.deque()
         self._out: dict[int, tuple[float, pb.AgentMessage, int]] = {}
 
@@ -155,7 +157,7 @@ class Agent:
     def run(self, begin: float) -> None:
         """Deliver."""
         try:
-            with grpc.insecure_channel(f"127.0.0.1:{self.order.port}", options=real._OPTIONS) as channel:
+            with grpc.insecure_channel(f"127.0.0.1:{self.order.port}", options=_OPTIONS) as channel:
                 answers = rpc.IngestStub(channel).Deliver(self.messages(begin))
                 last = threading.Timer(self.order.seconds, answers.cancel) if self.order.seconds < math.inf else None
                 if last is not None:

@@ -9,7 +9,6 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tests.support.aggregators import Aggregator
 
 _PROCESSES = 2
 _STOP_S = 20
+_SAMPLE_S = 0.5
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -69,6 +69,7 @@ class Sent:
     others_cpu_s: float  # of everything but senders and aggregator while they sent
     aggregator_cpu_s: float
     bytes: int
+    samples: npt.NDArray[np.float64]  # (n, 3): time (s, monotonic clock), CPU (s) and memory (MB) of the aggregator
 
     @property
     def rows(self) -> int:
@@ -86,6 +87,13 @@ class Sent:
         rows: float = self.done[(at >= begin_s) & (at < end_s), 2].sum()
         return rows / (end_s - begin_s)
 
+    def cpu_us(self, begin_s: float, end_s: float) -> float:
+        """CPU of the aggregator for a request acknowledged between two moments after the beginning."""
+        at = self.samples[:, 0] - self.begin
+        begin_s, end_s = at[at >= begin_s][0], at[at <= end_s][-1]
+        used = np.interp([begin_s, end_s], at, self.samples[:, 1])
+        return float(used[1] - used[0]) / (self.rate(begin_s, end_s) * (end_s - begin_s)) * 1e6
+
     def latency_ms(self, level: float) -> float:
         """Quantile of batch to acknowledgement."""
         return float(np.quantile(self.done[:, 1] - self.done[:, 0], level)) * 1e3
@@ -100,10 +108,9 @@ def send(
     aggregator: Measured,
     folder: Path,
     agents: dict[str, list[bytes]],
-    watch: Callable[[], None] = lambda: None,
     **order: float,
 ) -> Sent:
-    """Deliver batches of `agents` (name -> templates); `order` as in sender.Order; `watch` is called twice a second."""
+    """Deliver batches of `agents` (name -> templates); `order` as in sender.Order."""
     names = list(agents)
     children, files = [], []
     for number in range(_PROCESSES):
@@ -116,7 +123,7 @@ def send(
         for child in children:
             if child.stdout is None or child.stdout.readline() != "ready\n":
                 raise SystemExit("a process of senders did not start")
-        return _go(aggregator, children, files, watch)
+        return _go(aggregator, children, files)
     finally:
         for child in children:
             child.kill()
@@ -128,18 +135,17 @@ def _cpu_s(child: subprocess.Popen[str]) -> float:
     return (int(words[11]) + int(words[12])) / _TICK
 
 
-def _go(
-    aggregator: Measured, children: list[subprocess.Popen[str]], files: list[Path], watch: Callable[[], None]
-) -> Sent:
+def _go(aggregator: Measured, children: list[subprocess.Popen[str]], files: list[Path]) -> Sent:
     prepared = sum(map(_cpu_s, children))
     cpu, busy = aggregator.cpu_s(), machine_busy_s()
     for child in children:
         assert child.stdin is not None
         child.stdin.write("go\n")
         child.stdin.flush()
+    samples = []
     while any(child.poll() is None for child in children):
-        watch()
-        time.sleep(0.5)
+        samples.append((time.monotonic(), aggregator.cpu_s(), aggregator.rss_mb()))
+        time.sleep(_SAMPLE_S)
     if any(child.returncode for child in children):
         raise SystemExit("a process of senders failed; its error is above")
     results = [json.loads(file.read_text()) for file in files]
@@ -161,4 +167,5 @@ def _go(
         others_cpu_s=machine_busy_s() - busy - used - sending,
         aggregator_cpu_s=used,
         bytes=sum(result["bytes"] for result in results),
+        samples=np.array(samples),
     )
