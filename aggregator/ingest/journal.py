@@ -9,8 +9,9 @@ Invariants:
        no other
 Design: a file a block, NUMBER-ID.block, written as .tmp and renamed, deleted to forget it. A block is a few MB and
 there are a few a second: two syncs each cost less than an insert. A file holds the record twice, each copy with its
-length and digest: a bad page costs nothing. Its content is the batches as they were sealed (protobuf and zstd, a tenth
-of the rows in memory) and what was known of the other ends, which would resolve otherwise at another time.
+length and digest, on pages of its own: a bad page costs nothing. Its content is the batches as they were sealed
+(protobuf and zstd, a tenth of the rows in memory) and what was known of the other ends, which would resolve otherwise
+at another time.
 Acknowledgements are given after the insert, not from here. So a journal that is lost whole loses nothing that was
 acknowledged: agents send it again. What is lost with a damaged record is only the knowledge of which block its batches
 were in: if the kill fell between two of its inserts, the tables that had it get its rows a second time, which is what
@@ -38,6 +39,7 @@ _log = logging.getLogger(__name__)
 _MAGIC = b"sondejn1"
 _HEADER = struct.Struct("<8sQ16s")  # magic, length of the record, its digest
 _COPIES = 2
+_PAGE_BYTES = 4096
 _BLOCK, _TEMPORARY, _DAMAGED = ".block", ".tmp", ".damaged"
 _DAMAGED_KEPT = 3
 
@@ -60,9 +62,10 @@ def unpack(data: bytes) -> bytes | None:
     return first if first is not None else _copy_at(data, len(data) // _COPIES)
 
 
-def pack(record: bytes) -> tuple[bytes, bytes]:
-    """Header and record; a file holds them twice."""
-    return _HEADER.pack(_MAGIC, len(record), _digest(record)), record
+def pack(record: bytes) -> tuple[bytes, bytes, bytes]:
+    """Header, record and what fills its last page; a file holds them twice, so that no page is part of both."""
+    rest = -(_HEADER.size + len(record)) % _PAGE_BYTES
+    return _HEADER.pack(_MAGIC, len(record), _digest(record)), record, bytes(rest)
 
 
 def _why(error: OSError) -> str:

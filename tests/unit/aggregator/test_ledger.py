@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+import uuid
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,45 +10,16 @@ import pytest
 
 from aggregator.ingest.batch import BatchId
 from aggregator.ingest.ledger import Ledger, Verdict
-
-
-class FakeStore:
-    def __init__(self, embedded: bool = True) -> None:
-        self.url = SimpleNamespace(embedded=embedded)
-        self.entries: dict[tuple[str, bytes, int], int] = {}
-        self.inserts: list[tuple[str, int]] = []
-        self.asked = 0
-
-    def insert(self, table: str, rows: Any, token: str) -> None:
-        assert table == "accepted_batches"
-        self.inserts.append((token, rows.num_rows))
-        for row in rows.to_pylist():
-            self.entries.setdefault((row["agent"], row["spool_id"], row["sequence"]), row["checksum"])
-
-    def rows(self, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-        if name == "ledger_entry":
-            self.asked += 1
-            key = (parameters["agent"], bytes.fromhex(parameters["spool_id"]), parameters["sequence"])
-            return [(self.entries[key],)] if key in self.entries else []
-        spools = []
-        for spool, keys in groupby(sorted(self.entries), key=lambda key: key[:2]):
-            numbers = [key[2] for key in keys]
-            kept = [number for number in numbers if number + parameters["window"] > max(numbers)]
-            spools.append((*spool, max(numbers), kept, [self.entries[(*spool, number)] for number in kept]))
-        if name == "ledger":
-            return spools[: parameters["spools"]]
-        assert name == "ledger_spool"
-        wanted = (parameters["agent"], bytes.fromhex(parameters["spool_id"]))
-        return [row[2:] for row in spools if row[:2] == wanted]
+from tests.unit.aggregator.stores import FakeStore
 
 
 def batch(sequence: int, spool: bytes = b"s" * 16) -> BatchId:
     return BatchId("web", spool, sequence)
 
 
-def block(*accepted: tuple[BatchId, int], identity: str = "b") -> Any:
+def block(*accepted: tuple[BatchId, int], identity: str = "") -> Any:
     parts = [SimpleNamespace(batch=one, sealed=SimpleNamespace(checksum=checksum)) for one, checksum in accepted]
-    return SimpleNamespace(id=identity, made_us=1_800_000_000_000_000, parts=parts)
+    return SimpleNamespace(id=identity or uuid.uuid4().hex, made_us=1_800_000_000_000_000, parts=parts)
 
 
 def test_an_accepted_batch_is_known_by_its_checksum() -> None:
@@ -64,7 +35,7 @@ def test_an_accepted_batch_is_known_by_its_checksum() -> None:
 def test_a_block_is_one_insert_with_its_id_as_token() -> None:
     store = FakeStore()
     Ledger(store).accept(block((batch(1), 1), (batch(2), 2), (batch(9, b"t" * 16), 3), identity="abc"))
-    assert store.inserts == [("abc", 3)]
+    assert store.inserts == [("accepted_batches", "abc", 3)]
 
 
 def test_a_new_ledger_knows_what_the_store_knows() -> None:
