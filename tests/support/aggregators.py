@@ -32,8 +32,8 @@ def free_port() -> int:
 class Aggregator:
     """One process; start it again on the same store after `kill`. `server` is a ClickHouse server's HTTP port."""
 
-    def __init__(self, folder: Path, server: int = 0, **environment: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, server: int = 0, module: tuple[str, ...] = ("sonde",), **environment: str) -> None:
+        self.folder, self.module = folder, module
         self.store = f"clickhouse://127.0.0.1:{server}/sonde" if server else f"chdb://{folder}/store"
         self.grpc, self.api, self.sql = free_port(), free_port(), free_port()
         self.sql = server or self.sql
@@ -43,7 +43,7 @@ class Aggregator:
 
     def start(self) -> Aggregator:
         """Start and wait until it is ready."""
-        command = [sys.executable, "-m", "sonde", "aggregator", "--store", self.store]
+        command = [sys.executable, "-m", *self.module, "aggregator", "--store", self.store]
         for name, port in (("grpc", self.grpc), ("api", self.api), ("sql", self.sql)):
             command += [f"--{name}-listen", f"127.0.0.1:{port}"]
         with self.log.open("ab") as log:
