@@ -152,6 +152,9 @@ class AggregatorSettings(config.Settings):
     sql: Sql = Sql()
     api: Api = Api()
     log: Log = Log()
+    drain_s: float = Field(
+        default=10.0, ge=0, le=300, description="when it is stopped, how long batches in work may take to be answered"
+    )
 
     @model_validator(mode="after")
     def _leave_memory_for_inserts(self) -> AggregatorSettings:

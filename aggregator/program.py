@@ -1,13 +1,14 @@
 """The aggregator as one program: opens the store, starts the ports, and stops in an order that loses nothing.
 
 Start: store, schema, ledger and peers from the store, the journal's blocks once more, then SQL, API, and gRPC last, so
-that whoever can deliver is answered. Stop (SIGTERM, SIGINT): batches are put off, blocks in work are inserted and
-answered, then the streams, the ports and the store close. What was not acknowledged is sent again by its agent.
+that whoever can deliver is answered. Stop (SIGTERM, SIGINT): new and waiting batches are put
+off, those in work are inserted and answered within drain_s, then the streams, the ports and the store close. What was
+not acknowledged is sent again by its agent. A second signal ends the process at once, which loses nothing either.
 """
 
 from __future__ import annotations
 
-import signal
+import os
 import threading
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from aggregator.storage.sql_token import token
 from aggregator.web import WebServer
 from sonde import __version__, logs
 from sonde.notify import Watchdog, notify
+from sonde.stopping import on_signal
 
 _log = logs.get(__name__)
 
@@ -64,12 +66,12 @@ class Aggregator:
             threads = settings.sql.max_concurrent * 2 + _SPARE_SQL_THREADS
             self._web.append(WebServer("sql", app, settings.sql.listen, threads, settings.sql.max_query_bytes))
         self._ingest = IngestServer(settings, self._pipeline, self.metrics)
-        self._started = False
+        self._drain_s = settings.drain_s
+        self._state = "starting"
 
     def _not_ready(self) -> str:
-        if not self._started:
-            return "starting"
-        return self._pipeline.trouble
+        full = "limits.pending_bytes of batches wait for their insert" if self._pipeline.full else ""
+        return self._state or self._pipeline.trouble or full
 
     def start(self) -> None:
         """Serve on all ports."""
@@ -77,16 +79,22 @@ class Aggregator:
         for server in self._web:
             server.start()
         self._ingest.start()
-        self._started = True
+        self._state = ""
 
-    def stop(self) -> None:
-        """Answer what is in work, then close everything."""
-        self._started = False
-        self._pipeline.stop()
+    def stop(self) -> bool:
+        """Answer what is in work, then close everything; False if drain_s was too short for that.
+
+        Then inserts still run and the store cannot be closed: end the process. Their blocks are in the journal, their
+        agents send again what was not answered.
+        """
+        self._state = "stopping"
+        drained = self._pipeline.stop(self._drain_s)
         self._ingest.stop(_STOP_GRACE_S)
         for server in self._web:
             server.stop()
-        self._store.close()
+        if drained:
+            self._store.close()
+        return drained
 
 
 def journal_folder(settings: AggregatorSettings) -> Path:
@@ -118,8 +126,7 @@ def run(settings: AggregatorSettings) -> None:
         SondeError: the store or a port cannot be had.
     """
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    on_signal(stop.set)
     aggregator = Aggregator(settings)
     aggregator.start()
     sql = settings.sql.listen if settings.storage.url.startswith("chdb:") else "at the server itself"
@@ -129,6 +136,9 @@ def run(settings: AggregatorSettings) -> None:
     while not stop.wait(watchdog.seconds or None):
         watchdog.beat()
     notify("STOPPING=1")
-    _log.info("stopping")
-    aggregator.stop()
-    _log.info("stopped")
+    _log.info("stopping", drain_s=settings.drain_s)
+    if aggregator.stop():
+        _log.info("stopped")
+        return
+    _log.warning("stopped before all inserts ended; what is missing is in the journal or is sent again")
+    os._exit(0)

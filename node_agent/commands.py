@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 
 from node_agent.config import AgentSettings, load_settings
 from sonde import logs
+from sonde.stopping import on_signal
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
@@ -77,8 +77,7 @@ def agent(**flags: Any) -> None:
     logs.start(settings.log)
     _return_memory()
     running = Agent(settings, KernelSource(settings))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: running.stop())
+    on_signal(running.stop)
     running.run()
 
 
@@ -135,7 +134,6 @@ def replay(file: str, loop: bool, fast: bool, **flags: Any) -> None:
     settings = _settings(metrics_listen="", spool_path="", **flags)
     logs.start(settings.log)
     running = Agent(settings, recording)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: running.stop())
+    on_signal(running.stop)
     if not running.run():
         raise SystemExit(1)

@@ -79,6 +79,7 @@ class Pipeline:
         self._lock = threading.Lock()
         self._jobs: dict[BatchId, Job] = {}
         self._pending_bytes = 0
+        self._refused_bytes = 0
         self._waiting: list[Job] = []
         storage = settings.storage
         merged = (storage.block_rows, storage.block_bytes, storage.block_delay_s)
@@ -103,24 +104,41 @@ class Pipeline:
         """Whether journal and inserts work."""
         return not self.trouble
 
+    @property
+    def full(self) -> bool:
+        """Whether the batch that was last refused for limits.pending_bytes would be refused again."""
+        return 0 < self._refused_bytes > self._settings.limits.pending_bytes - self._pending_bytes
+
     def start(self) -> None:
         """Replay the journal, then start the threads; what cannot be replayed now is tried again by them."""
         self._replay()
         for thread in (*self._inserters, self._waiter):
             thread.start()
 
-    def stop(self) -> None:
-        """Insert what is ready; what still waits is left to be sent again, what failed to the next start's replay."""
+    def stop(self, drain_s: float) -> bool:
+        """Insert what is ready within `drain_s`; True if that was enough.
+
+        What waits for its peers is refused for now, to be sent again; what failed is left to the next start's replay.
+        Where the time was not enough, inserts still run.
+        """
+        end = time.monotonic() + drain_s
         with self._lock:
             self._stopping.set()
         if self._waiter.ident is not None:
             self._waiter.join()
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for job in waiting:
+            self._finish(job.batch, _stopping())
         self._collector.close()
         for thread in self._inserters:
             if thread.ident is not None:
-                thread.join()
+                thread.join(max(0.0, end - time.monotonic()))
+        if any(thread.is_alive() for thread in self._inserters):
+            return False
         if self._journal is not None:
             self._journal.close()
+        return True
 
     def _replay(self) -> None:
         if self._journal is None:
@@ -178,7 +196,7 @@ class Pipeline:
         self._learn(content)
         with self._lock:
             if self._stopping.is_set():
-                raise Refused(pb.Refusal.OVERLOADED, "the aggregator is stopping; send it later", retryable=True)
+                raise _stopping()
             job = self._jobs.get(batch)
             if job is not None:
                 if job.sealed.checksum != sealed.checksum:
@@ -186,6 +204,7 @@ class Pipeline:
                 job.answers.append(done)
                 return
             if self._jobs and self._pending_bytes + content.bytes > self._settings.limits.pending_bytes:
+                self._refused_bytes = content.bytes
                 raise Refused(
                     pb.Refusal.OVERLOADED, "too many bytes wait for their insert; send it later", retryable=True
                 )
@@ -319,3 +338,7 @@ class Pipeline:
             answers = list(job.answers)
         for done in answers:
             done(refused)
+
+
+def _stopping() -> Refused:
+    return Refused(pb.Refusal.OVERLOADED, "the aggregator is stopping; send it later", retryable=True)
