@@ -1,8 +1,8 @@
 """The agent's loop: read records, make rows, seal a batch a second, deliver.
 
 Invariants: every record that was read becomes rows of a sealed batch or a counter; batches leave through the spool
-only. On SIGTERM and SIGINT: one last read, one last batch, up to 5 s for its acknowledgement, then detach; what is not
-acknowledged by then stays in the spool's file.
+only. On SIGTERM and SIGINT: one last read, one last batch, up to `delivery.drain_seconds` for its acknowledgement, then
+detach; what is not acknowledged by then stays in the spool's file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from sonde.notify import Watchdog, notify
 _log = logging.getLogger("sonde.agent")
 
 _STATS_SECONDS, _ENDPOINTS_SECONDS, _STATEMENTS_SECONDS = 10.0, 10.0, 3600.0
-_LAST_WORD_SECONDS = 5.0
 _DECODE_BYTES = 2 << 20  # records that wait for the next flush, at most
 _BATCH_ROWS = 16_384  # a batch is sealed early when it has as many: what one holds bounds the agent's memory
 
@@ -68,8 +67,8 @@ class Agent:
             max_age_seconds=limits.max_age_seconds,
             quarantine_bytes=limits.quarantine_bytes,
         )
-        self.stats = Stats(source, self.spool, self.tally)
         self.delivery = Delivery(settings, self.spool)
+        self.stats = Stats(source, self.spool, self.tally, self.delivery)
         self._decoder = Decoder()
         self._encoder = Encoder(self._decoder.strings.__getitem__, source.process)
         self._interval = Interval()
@@ -138,7 +137,7 @@ class Agent:
         self._decode()
         self._interval.agent_stats += self.stats.rows(time.time_ns() // 1000)
         self.flush()
-        done = self.delivery.close(_LAST_WORD_SECONDS)
+        done = self.delivery.close(self.settings.delivery.drain_seconds)
         if not done:
             kept, waiting = self.spool.kept, self.spool.waiting
             _log.warning(

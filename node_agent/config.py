@@ -108,12 +108,27 @@ class Spool(Settings):
 
 
 class Delivery(Settings):
-    """The stream to the aggregator."""
+    """The streams to the aggregators."""
 
+    window_batches: int = Field(64, ge=1, le=10_000, description="sent and not answered at once, at most")
+    window_bytes: int = Field(32 << 20, ge=1 << 16, description="of these; one batch always goes")
+    connect_seconds: float = Field(10.0, gt=0, le=600, description="to connect and be welcomed; then the next address")
+    answer_seconds: float = Field(
+        60.0,
+        gt=0,
+        le=3600,
+        description="for the answer to a batch; then the stream is left and the batch goes elsewhere; "
+        "above the aggregator's peers.wait_s",
+    )
     keepalive_seconds: float = Field(
         20.0, ge=6, le=3600, description="a silent connection is asked this often whether it lives"
     )
     keepalive_timeout_seconds: float = Field(10.0, ge=0.5, le=600, description="without an answer to that it is left")
+    retry_seconds: float = Field(30.0, ge=0.25, le=3600, description="longest wait before the same address again")
+    return_seconds: float = Field(
+        300.0, ge=1, description="on another address than the preferred one; then that one is tried; +-25 %"
+    )
+    drain_seconds: float = Field(5.0, ge=0, le=600, description="for the last answers when the agent ends")
 
 
 class AgentTls(Tls):

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from node_agent.delivery.spool import Spool
+from node_agent.delivery.stream import Delivery
 from node_agent.rows import Tally
 from node_agent.source import KernelSource
 from proto import sonde_pb2 as pb
@@ -78,8 +79,8 @@ class KernelTime:
 class Stats:
     """Totals of everything, and what they were at the last interval."""
 
-    def __init__(self, source: KernelSource, spool: Spool, tally: Tally) -> None:
-        self._source, self._spool, self._tally = source, spool, tally
+    def __init__(self, source: KernelSource, spool: Spool, tally: Tally, delivery: Delivery) -> None:
+        self._source, self._spool, self._tally, self._delivery = source, spool, tally, delivery
         self._last: dict[str, dict[str, int]] = {}
         self._last_time = time.monotonic()
         self.kernel_time = KernelTime(source)
@@ -115,6 +116,7 @@ class Stats:
             "details/requests": tally.requests,
             "details/wire_bytes": spool.sealed_bytes,
         }
+        out["agent"] |= {f"details/{name}": count for name, count in self._delivery.totals().items()}
         return out
 
     def rows(self, now_us: int) -> list[dict[str, Any]]:
@@ -142,6 +144,8 @@ class Stats:
         agent |= {"rss": rss_bytes(), "spooled_bytes": self._spool.waiting_bytes}
         if self._spool.failing:
             agent["details"]["spool_failing"] = 1
+        if address := self._delivery.address:
+            agent["details"][f"connected/{address}"] = 1
         self._last = totals
         return rows
 
@@ -160,8 +164,15 @@ class Stats:
             ("spool_durable", "1: new batches are on disk before they are sent.", not spool.in_memory),
             ("spool_failing", "1: the file cannot be written, new batches wait in memory.", spool.failing),
             ("spool_quarantined_batches", "Refused for good by the aggregator, kept on disk.", spool.quarantined),
+            ("unanswered_batches", "Sent and not answered yet.", self._delivery.unanswered),
+            ("oldest_unanswered_seconds", "Since the oldest of these was sent.", self._delivery.oldest_seconds),
         ):
             yield GaugeMetricFamily(f"sonde_agent_{name}", says, value=number)
+        says = "1: a stream to this aggregator is up."
+        connected = GaugeMetricFamily("sonde_agent_connected", says, labels=["aggregator"])
+        for address in self._delivery.addresses.order:
+            connected.add_metric([address], address == self._delivery.address)
+        yield connected
         broken = GaugeMetricFamily("sonde_agent_probe_broken", "1: the probe did not load.", labels=["probe"])
         for probe in self._source.broken:
             broken.add_metric([probe], 1)

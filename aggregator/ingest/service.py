@@ -220,6 +220,7 @@ class IngestServer:
                 ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_time_ms", 30_000),
                 ("grpc.keepalive_timeout_ms", 10_000),
+                ("grpc.http2.ping_timeout_ms", 10_000),  # else a minute, whatever the line above says (gRPC 1.85)
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             ],
         )

@@ -54,10 +54,12 @@ def open_channel(settings: AgentSettings, address: str, files: TlsFiles | None) 
     Raises:
         CertificateError: the files of `tls_files` cannot be used as they are now.
     """
+    timeout_ms = int(settings.delivery.keepalive_timeout_seconds * 1e3)
     options: list[tuple[str, int | str]] = [
         *_OPTIONS,
         ("grpc.keepalive_time_ms", int(settings.delivery.keepalive_seconds * 1e3)),
-        ("grpc.keepalive_timeout_ms", int(settings.delivery.keepalive_timeout_seconds * 1e3)),
+        ("grpc.keepalive_timeout_ms", timeout_ms),
+        ("grpc.http2.ping_timeout_ms", timeout_ms),  # else a minute, whatever the line above says (gRPC 1.85)
         ("grpc.http2.max_pings_without_data", 0),  # also on a stream that has nothing to say
     ]
     if files is None:

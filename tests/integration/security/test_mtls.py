@@ -208,6 +208,7 @@ def test_both_ends_take_new_certificates_without_a_restart(
     with Sender("rotating", aggregator.grpc, mine.with_suffix(".crt"), both) as sender:
 
         def exchange_the_agents() -> None:
+            wait_for(lambda: sender.delivery.connected)
             reconnects = sender.delivery.reconnects
             certificates.copy(authority.renew(issued), mine)
             wait_for(lambda: sender.delivery.reconnects > reconnects and sender.delivery.connected)

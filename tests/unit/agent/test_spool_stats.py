@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from node_agent.config import AgentSettings
 from node_agent.delivery.spool_file import SpoolFile
+from node_agent.delivery.stream import Delivery
 from node_agent.rows import Tally
 from node_agent.stats import Stats
 from tests.support.spools import batch, make
@@ -32,7 +34,8 @@ def gauges(stats: Stats) -> dict[str, float]:
 def test_a_failing_disk_shows_until_it_works(folder: Path) -> None:
     moment = [0.0]
     spool = make(folder / "spool.db", monotonic=lambda: moment[0])
-    stats = Stats(NoProbes(), spool, Tally())  # type: ignore[arg-type]
+    delivery = Delivery(AgentSettings(aggregator=["127.0.0.1:1", "127.0.0.1:2"]), spool)
+    stats = Stats(NoProbes(), spool, Tally(), delivery)  # type: ignore[arg-type]
     spool.seal(batch(1))
     row = agent_row(stats)
     assert "spool_failing" not in row["details"]
