@@ -71,7 +71,7 @@ class World:
 
     def end(self) -> None:
         if self.pipeline is not None:
-            self.pipeline.stop()
+            self.pipeline.stop(60)
             self.pipeline = None
 
 
