@@ -90,8 +90,12 @@ class Grpc(config.Settings):
     listen: str = "127.0.0.1:7443"
     tls: GrpcTls = GrpcTls()
     insecure: bool = Field(default=False, description="let agents of other hosts deliver in plain text")
-    max_agents: int = Field(default=256, ge=1, le=10_000)
-    window_batches: int = Field(default=64, ge=1, le=10_000)
+    max_agents: int = Field(default=256, ge=1, le=10_000, description="streams at once; more are refused, counted")
+    streams_per_agent: int = Field(default=4, ge=1, le=1_000, description="at once; half-open ones last 40 s")
+    hello_s: float = Field(default=10.0, ge=0.1, le=600, description="a stream without Hello by then ends, counted")
+    window_batches: int = Field(
+        default=64, ge=1, le=10_000, description="unanswered batches of a stream; then it is not read on"
+    )
 
 
 class Limits(config.Settings):
@@ -105,6 +109,13 @@ class Limits(config.Settings):
     text_bytes: int = Field(default=65_536, ge=16)
     name_bytes: int = Field(default=1_024, ge=16)
     statements: int = Field(default=2_000, ge=1)
+    services: int = Field(default=4_096, ge=1, description="distinct ones of a batch")
+    names: int = Field(default=65_536, ge=1, description="distinct values of any other column of names of a batch")
+    details: int = Field(default=1_000, ge=1, description="parts of the counts in one row of agent_stats")
+    agent_bytes_per_s: int = Field(
+        default=32 * MIB, ge=1024, description="content of one agent, decompressed; more is refused with a time to wait"
+    )
+    agent_burst_bytes: int = Field(default=256 * MIB, ge=1024, description="that it may send at once after a pause")
     pending_bytes: int = Field(default=512 * MIB, ge=MIB)
 
 

@@ -19,6 +19,12 @@ class Metrics:
         self.repeated = Counter("sonde_batches_repeated", "Batches that had been accepted before.", registry=r)
         self.refused = Counter("sonde_batches_refused", "Batches and messages refused.", ["code"], registry=r)
         self.bytes = Counter("sonde_batch_bytes", "Compressed bytes of batches that arrived.", registry=r)
+        self.streams_ended = Counter(
+            "sonde_streams_ended",
+            "Streams and calls by why they ended; gone: closed, cut off, or by a message that gRPC itself refuses.",
+            ["reason"],
+            registry=r,
+        )
         self.handshakes_failed = Counter(
             "sonde_tls_handshakes_failed", "TLS connections that brought no stream in time.", registry=r
         )

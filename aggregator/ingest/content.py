@@ -96,6 +96,17 @@ def _check_times(where: str, column: Array) -> None:
         raise _bad(f"{where}: times span more than 90 days; seal smaller batches")
 
 
+def _check_distinct(where: str, column: Array, strings: int, limit: int) -> None:
+    if strings <= limit or len(column) <= limit:
+        return
+    used = np.zeros(strings, dtype=bool)
+    used[column.astype(np.int64)] = True
+    if int(used.sum()) > limit:
+        raise Refused(
+            pb.Refusal.TOO_LARGE, f"{where}: more than {limit} distinct values (limits.services, limits.names)"
+        )
+
+
 def _bound(section: str, column: str) -> int:
     return _U64 if section == "unsampled" and column in _SUMS else BOUNDS.get(column, _U64)
 
@@ -112,6 +123,10 @@ def _check_section(name: str, columns: Columns, links: int, lengths: Array, limi
             limit = limits.name_bytes if column_name in NAMES else limits.text_bytes
             if column.size and int(lengths[column.astype(np.int64)].max()) > limit:
                 raise _bad(f"{where}: a text longer than {limit} bytes")
+            if column_name in NAMES:
+                _check_distinct(
+                    where, column, len(lengths), limits.services if column_name == "service" else limits.names
+                )
         elif column_name in ENUMS:
             if column.size and (int(column.min()) < 1 or _largest(column) > max(ENUMS[column_name].values())):
                 raise _bad(f"{where}: a value without a name; is the agent newer than the aggregator?")
@@ -203,6 +218,8 @@ def read(batch: pb.Batch, limits: Limits) -> Content:
     for name, columns in sections.items():
         _check_section(name, columns, links, lengths, limits)
     found = _read_unsampled(batch.unsampled, sections["unsampled"], limits)
+    if any(len(one.counts) > limits.details for one in batch.agent_stats.details):
+        raise Refused(pb.Refusal.TOO_LARGE, f"agent_stats.details: a row of more than {limits.details} parts")
     details = [dict(one.counts) for one in batch.agent_stats.details]
     if len(details) not in (0, len(sections["agent_stats"]["probe"])):
         raise _bad("agent_stats.details: one a row, or none")

@@ -1,7 +1,8 @@
 """Open a sealed batch: from bytes of the stream to a Batch message, with every size bounded before it is allocated.
 
 Order of the checks: message size, version, id, compressed size, checksum, then decompression into a buffer that never
-grows beyond the declared (and limited) size, then the protobuf parse. Nothing here looks at the columns.
+grows beyond the declared (and limited) size, then the count of fields (scan.py), then the protobuf parse. Nothing here
+looks at the columns.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import zstandard
 from google.protobuf.message import DecodeError
 
 from aggregator.config import Limits
+from aggregator.ingest import scan
 from aggregator.ingest.refusal import Refused
 from proto import sonde_pb2 as pb
 from sonde import WIRE_VERSION
@@ -79,20 +81,20 @@ def check(sealed: pb.SealedBatch, agent: str, limits: Limits) -> None:
         raise Refused(pb.Refusal.BAD_CHECKSUM, "checksum differs from the content; the batch was damaged on its way")
 
 
-def open_batch(sealed: pb.SealedBatch) -> pb.Batch:
+def open_batch(sealed: pb.SealedBatch, limits: Limits) -> pb.Batch:
     """The Batch inside; call `check` first.
 
     Raises:
-        Refused: MALFORMED.
+        Refused: MALFORMED or TOO_LARGE.
     """
-    return open_content(sealed.content, sealed.content_bytes)
+    return open_content(sealed.content, sealed.content_bytes, limits)
 
 
-def open_content(compressed: bytes, size: int) -> pb.Batch:
-    """The Batch in `compressed`, which holds `size` bytes.
+def open_content(compressed: bytes, size: int, limits: Limits | None = None) -> pb.Batch:
+    """The Batch in `compressed`, which holds `size` bytes; its fields are not counted without `limits`.
 
     Raises:
-        Refused: MALFORMED.
+        Refused: MALFORMED or TOO_LARGE.
     """
     try:
         reader = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).stream_reader(compressed)
@@ -102,6 +104,8 @@ def open_content(compressed: bytes, size: int) -> pb.Batch:
     if len(content) != size:
         more = "more" if len(content) > size else "fewer"
         raise Refused(pb.Refusal.MALFORMED, f"content holds {more} bytes than content_bytes says ({size})")
+    if limits is not None:
+        scan.check(content, limits)
     try:
         return pb.Batch.FromString(content)
     except DecodeError:

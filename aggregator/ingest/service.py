@@ -8,8 +8,10 @@ nothing but its own slot.
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import Any
@@ -18,6 +20,7 @@ import grpc
 
 from aggregator.config import AggregatorSettings
 from aggregator.ingest import content, seal
+from aggregator.ingest.admission import Admission
 from aggregator.ingest.batch import BatchId, Sealed
 from aggregator.ingest.pipeline import Pipeline
 from aggregator.ingest.refusal import Refused
@@ -32,12 +35,17 @@ _log = logging.getLogger(__name__)
 _LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]", "::1")
 #: gRPC itself ends the stream beyond this multiple of limits.batch_bytes; up to it, a batch is refused with a reason.
 _HARD_LIMIT = 4
+#: Streams beyond grpc.max_agents that are told so and counted; gRPC itself refuses what comes on top of them.
+_SPARE = 16
 
 
 class Stream:
     """One agent's stream."""
 
-    def __init__(self, settings: AggregatorSettings, pipeline: Pipeline, metrics: Metrics, peer: Peer) -> None:
+    def __init__(
+        self, settings: AggregatorSettings, pipeline: Pipeline, metrics: Metrics, peer: Peer, admission: Admission
+    ) -> None:
+        self._admission = admission
         self._settings = settings
         self._pipeline = pipeline
         self._metrics = metrics
@@ -67,18 +75,29 @@ class Stream:
                 if not self._take(frame):
                     return
         except grpc.RpcError:
-            pass  # the agent is gone
+            pass  # the agent is gone, or sent a message beyond the hard limit: gRPC tells neither apart from a close
         except Exception as error:
             if not self._ended.is_set():
                 _log.warning("stream of %s ended: %s", self._agent, error)
         finally:
+            self._metrics.streams_ended.labels("gone").inc()
             with self._lock:
+                if self._agent is not None:
+                    self._admission.leave(self._agent)
                 self._read_all = True
                 if self._unanswered == 0:
                     self._answers.put(None)
 
     def answers(self) -> Iterator[pb.AggregatorMessage]:
         """Every answer, until all batches are answered and the agent closed its side."""
+        try:
+            first = self._answers.get(timeout=self._settings.grpc.hello_s)
+        except queue.Empty:
+            self._metrics.streams_ended.labels("no_hello").inc()
+            return
+        if first is None:
+            return
+        yield first
         while (answer := self._answers.get()) is not None:
             yield answer
 
@@ -91,7 +110,8 @@ class Stream:
                 return True
         except Refused as refused:
             self._refuse(refused, b"", 0)
-            return refused.code != pb.Refusal.WRONG_CERTIFICATE
+            # Without a Hello that is good, what follows would be refused for good for its sake.
+            return not refused.retryable
         sealed = message.batch
         self._metrics.batches.inc()
         self._metrics.bytes.inc(len(frame))
@@ -125,10 +145,11 @@ class Stream:
         who = self._peer.identity
         if who is not None and sealed.agent != who.name:
             raise _wrong(f"batch of agent {sealed.agent!r} under the certificate of {who.name!r}")
+        self._admission.spend(self._agent, max(sealed.content_bytes, sealed.ByteSize()), time.monotonic())
         seal.check(sealed, self._agent, self._settings.limits)
         if self._pipeline.repeated(BatchId(sealed.agent, sealed.spool_id, sealed.sequence), sealed.checksum):
             return None
-        taken = content.read(seal.open_batch(sealed), self._settings.limits)
+        taken = content.read(seal.open_batch(sealed, self._settings.limits), self._settings.limits)
         if who is not None and taken.host.name != who.name:
             raise _wrong(f"rows of host {taken.host.name!r} under the certificate of {who.name!r}")
         return taken
@@ -143,6 +164,9 @@ class Stream:
                 f"agent {hello.agent!r} came with the certificate of {who.name!r}; set its host_name or issue another",
                 retryable=True,  # its batches are good, as soon as the certificate is
             )
+        if self._agent is not None:
+            raise Refused(pb.Refusal.MALFORMED, "a second Hello on one stream")
+        self._admission.enter(hello.agent)
         self._agent = hello.agent
         welcome = pb.Welcome(
             wire_version=WIRE_VERSION,
@@ -177,6 +201,7 @@ class Stream:
             code=refused.code,  # type: ignore[arg-type]
             message=str(refused),
             retryable=refused.retryable,
+            retry_after_ms=math.ceil(refused.retry_after_s * 1e3),
         )
         self._answers.put(pb.AggregatorMessage(refusal=refusal))
 
@@ -187,6 +212,18 @@ def _wrong(message: str, retryable: bool = False) -> Refused:
 
 def _expired() -> Refused:
     return _wrong("the agent's certificate has expired: `sonde ca renew`", retryable=True)
+
+
+class _Unknown(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Counts calls of methods that there are not; gRPC answers them."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def service(self, handler_call_details: Any) -> None:
+        """No handler."""
+        del handler_call_details
+        self._metrics.streams_ended.labels("unknown_method").inc()
 
 
 class IngestServer:
@@ -204,6 +241,7 @@ class IngestServer:
         self._metrics = metrics
         self._lock = threading.Lock()
         self._streams: set[Stream] = set()
+        self._admission = Admission(settings.grpc, settings.limits)
         listen = settings.grpc.listen
         host = listen.rpartition(":")[0]
         if host not in _LOCAL_NAMES and not settings.grpc.insecure and not settings.grpc.tls.on:
@@ -213,8 +251,8 @@ class IngestServer:
             )
         self._tls = ServerTls(settings.grpc.tls, metrics) if settings.grpc.tls.on else None
         self._server = grpc.server(
-            futures.ThreadPoolExecutor(settings.grpc.max_agents, thread_name_prefix="stream"),
-            maximum_concurrent_rpcs=settings.grpc.max_agents,
+            futures.ThreadPoolExecutor(settings.grpc.max_agents + _SPARE, thread_name_prefix="stream"),
+            maximum_concurrent_rpcs=settings.grpc.max_agents + _SPARE,
             options=[
                 ("grpc.max_receive_message_length", _HARD_LIMIT * settings.limits.batch_bytes),
                 ("grpc.so_reuseport", 0),
@@ -228,7 +266,7 @@ class IngestServer:
             self._deliver, request_deserializer=None, response_serializer=pb.AggregatorMessage.SerializeToString
         )
         self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler("sonde.v1.Ingest", {"Deliver": deliver}),)
+            (grpc.method_handlers_generic_handler("sonde.v1.Ingest", {"Deliver": deliver}), _Unknown(metrics))
         )
         try:
             if self._tls is None:
@@ -244,7 +282,7 @@ class IngestServer:
         try:
             peer = Peer(context)
         except CertificateError as error:
-            self._metrics.refused.labels("wrong_certificate").inc()
+            self._metrics.streams_ended.labels("wrong_certificate").inc()
             _log.warning("refused a stream of %s: %s", context.peer(), error)
             context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
         if self._tls is None:
@@ -254,12 +292,17 @@ class IngestServer:
             yield from self._serve(frames, context, peer)
 
     def _serve(self, frames: Iterator[bytes], context: Any, peer: Peer) -> Iterator[pb.AggregatorMessage]:
-        stream = Stream(self._settings, self._pipeline, self._metrics, peer)
-        if not context.add_callback(stream.end):
-            return
-        self._metrics.agents.inc()
+        stream = Stream(self._settings, self._pipeline, self._metrics, peer, self._admission)
         with self._lock:
-            self._streams.add(stream)
+            full = len(self._streams) >= self._settings.grpc.max_agents
+            if not full:
+                self._streams.add(stream)
+        if full:
+            self._metrics.streams_ended.labels("too_many").inc()
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "grpc.max_agents streams are open; come back later")
+        self._metrics.agents.inc()
+        if not context.add_callback(stream.end):
+            stream.end()
         reader = threading.Thread(target=stream.read, args=(frames,), name="read", daemon=True)
         reader.start()
         try:

@@ -13,7 +13,7 @@ from tests.support.batches import SPOOL, Builder
 def part(builder: Builder, sequence: int = 1, remote: tuple[str, str] = ("~unknown", "~unknown")) -> Part:
     """The part of a batch whose links all end at `remote`."""
     sealed = builder.seal(sequence)
-    read = content.read(seal.open_batch(sealed), Limits())
+    read = content.read(seal.open_batch(sealed, Limits()), Limits())
     links = read.rows("links")
     ends = Ends(["", *remote], np.full(links, 1, dtype=np.int32), np.full(links, 2, dtype=np.int32))
     kept = Sealed(sealed.content, sealed.content_bytes, sealed.checksum)

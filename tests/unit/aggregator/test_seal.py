@@ -25,7 +25,7 @@ def test_a_valid_batch_opens_to_what_was_sealed() -> None:
     batch = Builder("web").build()
     sealed = Builder("web").seal(1)
     seal.check(sealed, "web", LIMITS)
-    assert seal.open_batch(sealed).host.name == batch.host.name
+    assert seal.open_batch(sealed, Limits()).host.name == batch.host.name
 
 
 @pytest.mark.parametrize(
@@ -60,18 +60,18 @@ def test_garbage_is_refused(frame) -> None:
 def test_content_that_is_not_zstd_is_refused() -> None:
     sealed = seal_bytes(b"x", "web", 1)
     sealed.content = b"not zstd at all"
-    assert refusal(seal.open_batch, sealed).code == pb.Refusal.MALFORMED
+    assert refusal(seal.open_batch, sealed, Limits()).code == pb.Refusal.MALFORMED
 
 
 def test_content_that_is_not_a_batch_is_refused() -> None:
-    assert refusal(seal.open_batch, seal_bytes(b"\xff\xff\xff\xff", "web", 1)).code == pb.Refusal.MALFORMED
+    assert refusal(seal.open_batch, seal_bytes(b"\xff\xff\xff\xff", "web", 1), Limits()).code == pb.Refusal.MALFORMED
 
 
 @pytest.mark.parametrize("wrong", [-1, 1, -60])
 def test_content_of_another_length_than_declared_is_refused(wrong) -> None:
     sealed = Builder("web").seal(1)
     sealed.content_bytes += wrong
-    assert refusal(seal.open_batch, sealed).code == pb.Refusal.MALFORMED
+    assert refusal(seal.open_batch, sealed, Limits()).code == pb.Refusal.MALFORMED
 
 
 def test_a_bomb_is_read_no_further_than_declared() -> None:
@@ -79,15 +79,15 @@ def test_a_bomb_is_read_no_further_than_declared() -> None:
     compressor = zstandard.ZstdCompressor().compressobj()
     block = compressor.compress(bytes(1 << 20)) + compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
     sealed = pb.SealedBatch(content=block * 16, content_bytes=1_000)
-    assert refusal(seal.open_batch, sealed).code == pb.Refusal.MALFORMED
+    assert refusal(seal.open_batch, sealed, Limits()).code == pb.Refusal.MALFORMED
 
 
 def test_a_frame_that_declares_a_huge_size_allocates_nothing() -> None:
     header = b"\x28\xb5\x2f\xfd\xe0" + (1 << 60).to_bytes(8, "little") + b"\x01\x00\x00"
     sealed = pb.SealedBatch(content=header, content_bytes=100)
-    assert refusal(seal.open_batch, sealed).code == pb.Refusal.MALFORMED
+    assert refusal(seal.open_batch, sealed, Limits()).code == pb.Refusal.MALFORMED
 
 
 def test_a_text_that_is_not_utf8_is_refused() -> None:
     plain = Builder("web").build().SerializeToString().replace(b"Debian", b"\xff\xfeebia")
-    assert refusal(seal.open_batch, seal_bytes(plain, "web", 1)).code == pb.Refusal.MALFORMED
+    assert refusal(seal.open_batch, seal_bytes(plain, "web", 1), Limits()).code == pb.Refusal.MALFORMED
