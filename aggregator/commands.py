@@ -9,6 +9,7 @@ import click
 from aggregator.sql_client import SqlPort
 from aggregator.sql_options import sql_port
 from sonde import logs
+from sonde.errors import ConfigError
 
 
 @click.command()
@@ -19,6 +20,7 @@ from sonde import logs
 @click.option("--api-listen", metavar="HOST:PORT", help="Health and metrics (127.0.0.1:9180).")
 @click.option("--sql-listen", metavar="HOST:PORT", help="SQL of the embedded engine (127.0.0.1:8123).")
 @click.option("--store", metavar="URL", help="chdb:///path or clickhouse://user:password@host:port/database.")
+@click.option("--check", is_flag=True, help="Only say whether it could start here; exit code 1 if not.")
 @click.option("--insecure", is_flag=True, default=None, help="Let agents of other hosts deliver in plain text.")
 def aggregator(
     file: str | None,
@@ -27,6 +29,7 @@ def aggregator(
     sql_listen: str | None,
     store: str | None,
     insecure: bool | None,
+    check: bool,
 ) -> None:
     """Receive from agents, store, serve SQL and metrics."""
     from aggregator import config
@@ -42,11 +45,31 @@ def aggregator(
         for part, keys in said.items()
         if (given := {key: item for key, item in keys.items() if item is not None})
     }
+    if check:
+        _check(flags, file)
+        return
     settings = config.load(flags, file)
     logs.start(settings.log)
     from aggregator.program import run
 
     run(settings)
+
+
+def _check(flags: dict[str, Any], file: str | None) -> None:
+    from aggregator import config
+    from aggregator.check import Finding, check
+
+    try:
+        settings = config.load(flags, file)
+    except ConfigError as error:
+        click.echo(str(Finding("configuration", False, str(error))))
+        raise SystemExit(1) from None
+    good = True
+    for finding in check(settings):
+        click.echo(str(finding))
+        good = good and finding.good
+    if not good:
+        raise SystemExit(1)
 
 
 @click.command()

@@ -101,6 +101,26 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:600]
 
 
+def check_unlocked(path: str) -> None:
+    """Say who holds the embedded store at `path`; the engine's own words for it are many and go to standard error.
+
+    Raises:
+        StoreError: another process holds it.
+    """
+    status = Path(path, "status")
+    if not status.exists():
+        return
+    with status.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = re.search(rb"PID: (\d+)", file.read())
+            who = f"process {int(owner[1])}" if owner else "another process"
+            raise StoreError(
+                f"store {path} is held by {who}; stop that aggregator, or ask it over its SQL port"
+            ) from None
+
+
 def cluster_insert_settings(cluster: Cluster) -> dict[str, Any]:
     """Settings of an insert into a cluster beyond INSERT_SETTINGS: it returns when `insert_quorum` replicas have it.
 
@@ -154,27 +174,12 @@ class Store:
         try:
             Path(self.url.path).mkdir(parents=True, exist_ok=True, mode=0o750)
             incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._check_unlocked()
+            check_unlocked(self.url.path)
             for leftover in incoming.iterdir():
                 leftover.unlink()
         except OSError as error:
             raise StoreError(f"store {self.url.path}: {error.strerror}; check the folder or storage.url") from None
         tempfile.tempdir = str(incoming)
-
-    def _check_unlocked(self) -> None:
-        """Say who holds the store; the engine's own words for it are many and go to standard error."""
-        status = Path(self.url.path, "status")
-        if not status.exists():
-            return
-        with status.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                owner = re.search(rb"PID: (\d+)", file.read())
-                who = f"process {int(owner[1])}" if owner else "another process"
-                raise StoreError(
-                    f"store {self.url.path} is held by {who}; stop that aggregator, or ask it over its SQL port"
-                ) from None
 
     @property
     def connection_string(self) -> str:
