@@ -53,6 +53,14 @@ class Cluster(config.Settings):
     )
 
 
+class DiskGuard(config.Settings):
+    """Dropping the oldest partitions of the embedded store before its disk is full; both limits 0: never."""
+
+    min_free_bytes: int = Field(default=1024 * MIB, ge=0, description="Keep so much free; the larger of the two counts")
+    min_free_percent: float = Field(default=5.0, ge=0, le=90, description="Keep so much of the disk free")
+    every_s: float = Field(default=30.0, gt=0, le=3600, description="How often it looks")
+
+
 class Storage(config.Settings):
     """Where the rows go, and the memory of the embedded engine."""
 
@@ -74,6 +82,7 @@ class Storage(config.Settings):
         default=10.0, ge=0.1, le=600, description="longest pause before a block is inserted again after a failure"
     )
     retention_days: Retention = Retention()
+    guard: DiskGuard = DiskGuard()
 
 
 class GrpcTls(Tls):
@@ -124,6 +133,9 @@ class Peers(config.Settings):
 
     wait_s: float = Field(default=15.0, ge=0, le=600)
     settle_s: float = Field(default=5.0, ge=0, le=600)
+    refresh_s: float = Field(
+        default=3.0, gt=0, le=600, description="clickhouse:// only: how often to read what other aggregators learned"
+    )
     connections: int = Field(default=1_000_000, ge=1_000)
     waiting_bytes: int = Field(default=256 * MIB, ge=MIB)
     outside_prefix_v4: int = Field(default=32, ge=0, le=32)

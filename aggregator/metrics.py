@@ -71,3 +71,23 @@ class Metrics:
         )
         self.queries = Counter("sonde_sql_queries", "Queries on the SQL port by outcome.", ["outcome"], registry=r)
         self.query_seconds = Histogram("sonde_sql_query_seconds", "Time of a query.", buckets=_SECONDS, registry=r)
+        self.rows_late = Counter(
+            "sonde_rows_beyond_retention",
+            "Rows inserted although older than their table's retention: kept in longer roll-ups only.",
+            ["table"],
+            registry=r,
+        )
+        self.disk_free = Gauge("sonde_storage_free_bytes", "Free on the embedded store's disk.", registry=r)
+        self.disk_floor = Gauge("sonde_storage_floor_bytes", "What the disk guard keeps free.", registry=r)
+        self.disk_guard_stuck = Gauge(
+            "sonde_storage_guard_stuck", "1: less is free, and dropping old partitions would not help.", registry=r
+        )
+        self.partitions_dropped = Counter(
+            "sonde_partitions_dropped", "Partitions dropped to keep the disk from filling.", ["table"], registry=r
+        )
+        self.rows_dropped = Counter(
+            "sonde_partition_rows_dropped", "Rows in partitions that were dropped.", ["table"], registry=r
+        )
+        self.shared_peers = Counter(
+            "sonde_shared_peers_reads", "How often it was read what other aggregators learned.", registry=r
+        )

@@ -12,7 +12,8 @@ import os
 import threading
 from pathlib import Path
 
-from aggregator.analysis.peers import Peers, packed_addresses
+from aggregator.analysis.peers import Peers
+from aggregator.analysis.shared_peers import SharedPeers
 from aggregator.api.app import ApiApp
 from aggregator.config import AggregatorSettings
 from aggregator.ingest.journal import Journal
@@ -23,6 +24,8 @@ from aggregator.ingest.writer import Writer
 from aggregator.metrics import Metrics
 from aggregator.storage import migrations
 from aggregator.storage.client import Store, parse
+from aggregator.storage.disk_guard import DiskGuard
+from aggregator.storage.late import LateRows
 from aggregator.storage.sql_engine import Engine
 from aggregator.storage.sql_http import SqlApp
 from aggregator.storage.sql_token import token
@@ -53,8 +56,10 @@ class Aggregator:
         applied = migrations.migrate(self._store)
         migrations.set_retention(self._store, settings.storage.retention_days)
         _log.info("store open", embedded=self._store.url.embedded, schema_files_applied=applied)
+        self._store.inserted = LateRows(settings.storage.retention_days, self.metrics).count
+        self._guard = DiskGuard(self._store, settings.storage.guard, self.metrics)
         peers = Peers(settings.peers)
-        preload(peers, self._store, settings.peers.connections)
+        self._shared_peers = SharedPeers(peers, self._store, settings.peers, self.metrics)
         writer = Writer(self._store, settings.limits, self.metrics)
         journal = Journal(journal_folder(settings)) if self._store.url.embedded else None
         self._pipeline = Pipeline(settings, peers, Ledger(self._store), writer, self.metrics, journal)
@@ -76,6 +81,8 @@ class Aggregator:
     def start(self) -> None:
         """Serve on all ports."""
         self._pipeline.start()
+        self._guard.start()
+        self._shared_peers.start()
         for server in self._web:
             server.start()
         self._ingest.start()
@@ -92,6 +99,8 @@ class Aggregator:
         self._ingest.stop(_STOP_GRACE_S)
         for server in self._web:
             server.stop()
+        self._guard.stop()
+        self._shared_peers.stop()
         if drained:
             self._store.close()
         return drained
@@ -100,23 +109,6 @@ class Aggregator:
 def journal_folder(settings: AggregatorSettings) -> Path:
     """Where the journal of an embedded store is."""
     return Path(settings.storage.journal or parse(settings.storage.url).path + ".journal")
-
-
-def preload(peers: Peers, store: Store, limit: int) -> None:
-    """What the fleet told before this process started.
-
-    Raises:
-        StoreError: the store cannot be read.
-    """
-    hosts = store.rows("recent_hosts")
-    for host, addresses in hosts:
-        peers.learn_host(host, packed_addresses(addresses), settled=True)
-    for host, address, port, service in store.rows("recent_endpoints"):
-        peers.learn_endpoint(host, bytes(address), port, service)
-    for connection, role, host, service in reversed(store.rows("recent_ends", {"limit": limit})):
-        peers.learn_end(connection, role, host, service)
-    if hosts:
-        peers.settle()
 
 
 def run(settings: AggregatorSettings) -> None:

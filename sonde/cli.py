@@ -23,7 +23,9 @@ COMMANDS = {
     "replay": ("node_agent.commands:replay", "Send a recording through the whole pipeline."),
     "schema": ("aggregator.schema_commands:schema", "Show, apply or check the store's tables."),
     "sql": ("aggregator.commands:sql", "Run a query and print its result."),
+    "storage": ("aggregator.storage_commands:storage", "Rows, bytes and growth of each table; when the disk is full."),
     "up": ("sonde.up:up", "Agent, aggregator and dashboard for this host."),
+    "verify": ("aggregator.storage_commands:verify", "Check that rows, totals and roll-ups agree."),
 }
 
 

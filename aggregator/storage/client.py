@@ -12,6 +12,7 @@ import os
 import re
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -157,6 +158,8 @@ class Store:
         self._local = threading.local()
         self._clients: list[Any] = []
         self._lock = threading.Lock()
+        #: Told of every insert that returned: table and rows.
+        self.inserted: Callable[[str, pa.Table], object] = lambda _table, _rows: None
         if url.embedded:
             self._prepare_folders()
         client = self._connect(None)
@@ -272,6 +275,7 @@ class Store:
             raise StoreError(f"insert into {table}: {one_line(error)}") from None
         except OSError as error:  # the embedded engine reads an insert from a file beside the store
             raise StoreError(f"insert into {table}: {error.strerror}; free space or check the disk") from None
+        self.inserted(table, rows)
 
     def close(self) -> None:
         """Close every client; the embedded store can then be opened by another process."""

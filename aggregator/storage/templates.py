@@ -6,6 +6,7 @@
 | `@local(t)` | `t` | `t_local`, the table of one shard |
 | `@replicated(MergeTree)` | `MergeTree` | `ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')` |
 | `@deduplicated` | the window of a plain table | the window of a replicated one |
+| `@system(parts)` | `system.parts` | the same of all shards, one replica each |
 | `@distributed(t, key);` | nothing | table `t` over all shards' `t_local`, rows placed by a hash of `key` |
 
 Invariants: what is rendered for one engine holds no trace of a cluster; a placeholder that is not known is an error,
@@ -69,6 +70,8 @@ def _one(match: re.Match[str], target: Target) -> str:
     if kind == "replicated" and inside:
         path = "'/clickhouse/tables/{uuid}/{shard}', '{replica}'"
         return f"Replicated{inside}({path})" if target.cluster else inside
+    if kind == "system" and inside:
+        return f"cluster('{target.cluster}', system.{inside})" if target.cluster else f"system.{inside}"
     if kind == "deduplicated":
         if not target.cluster:
             return f"non_replicated_deduplication_window = {_PLAIN_WINDOW}"

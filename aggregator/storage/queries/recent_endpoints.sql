@@ -1,4 +1,4 @@
 SELECT host, reinterpretAsFixedString(address) AS address, port, argMax(service, last_seen) AS service
 FROM endpoints
-WHERE last_seen > now() - toIntervalHour(1)
+WHERE last_seen > now() - toIntervalSecond({seconds:UInt32})
 GROUP BY host, address, port

@@ -1,1 +1,1 @@
-SELECT host, addresses FROM hosts WHERE last_seen > now() - toIntervalDay(1)
+SELECT host, addresses FROM hosts WHERE last_seen > now() - toIntervalSecond({seconds:UInt32})

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
 from aggregator.storage.client import query_text
 from aggregator.storage.migrations import migrations, split
 from aggregator.storage.templates import Target, render
-from tests.support.aggregators import ROOT, Aggregator
+from tests.support.aggregators import Aggregator
 from tests.support.clickhouse import Server
+from tests.support.commands import change, sonde
 
 CLUSTER = Target("main")
-
-
-def sonde(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sonde", *arguments],
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-
-
-def change(server: int, statement: str) -> None:
-    """DDL at the stand-in for a server."""
-    connection = http.client.HTTPConnection("127.0.0.1", server, timeout=30)
-    connection.request("POST", "/?database=sonde", body=statement.encode())
-    answer = connection.getresponse()
-    assert answer.status == 200, answer.read()
-    connection.close()
 
 
 def test_the_store_of_an_aggregator_is_as_the_files_say(aggregator: Aggregator) -> None:

@@ -1,0 +1,1 @@
+SELECT count() AS rows_count, toUnixTimestamp(min({column:Identifier})) AS oldest_s FROM {table:Identifier}
