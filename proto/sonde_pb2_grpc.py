@@ -45,7 +45,8 @@ class IngestServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Deliver(self, request_iterator, context):
-        """Missing associated documentation comment in .proto file."""
+        """The agent's side closes when it has nothing more to say; the aggregator then answers what it has and closes too.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

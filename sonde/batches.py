@@ -59,6 +59,9 @@ SECTIONS: dict[str, dict[str, str]] = {
     ) | {"time": DELTA},
 }  # fmt: skip
 
+#: section -> columns that came after its first release. Agents of before do not send them, which reads as zeros.
+ADDED: dict[str, frozenset[str]] = {}
+
 #: Bits of Requests.flags.
 STATEMENT_TRUNCATED, TLS, NO_EXCHANGE_ID, QUEUE_NOT_EXACT, SLOW = 1, 2, 4, 8, 16
 #: Sketches of the section `unsampled`: of which durations, in fields NAME_sketch.
@@ -81,14 +84,17 @@ def read(section: str, message: Any) -> dict[str, Array]:
     """Columns of a section's protobuf `message`: uint64 of shape (rows,), addresses uint8 of shape (rows, 16).
 
     Raises:
-        WireError: a column is missing or has another length than `rows`.
+        WireError: a column is missing (and not one of ADDED) or has another length than `rows`.
     """
     rows = message.rows
+    added = ADDED.get(section, frozenset())
     out: dict[str, Array] = {}
     for name, encoding in SECTIONS[section].items():
         data = getattr(message, name)
         try:
-            if encoding == ADDRESS:
+            if not data and name in added:
+                out[name] = np.zeros((rows, 16), np.uint8) if encoding == ADDRESS else np.zeros(rows, np.uint64)
+            elif encoding == ADDRESS:
                 out[name] = columns.decode_addresses(data, rows)
             elif rows == 0 and not data:
                 out[name] = np.zeros(0, dtype=np.uint64)

@@ -1,8 +1,9 @@
 """Read a Batch into checked NumPy columns.
 
 Invariants of a Content: every column of a section has the section's length; every index points into its table; every
-enum value has a name; every number fits its column in the store; times lie in this century and within one insert's
-partitions. So nothing that comes later can fail on a value, and no loop over rows is needed to know it.
+enum value has a name (a protocol of a newer agent becomes ~other); every number fits its column in the store; times lie
+in this century and within one insert's partitions. So nothing that comes later can fail on a value, and no loop over
+rows is needed to know it.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ Columns = dict[str, Array]
 
 #: Enum types; a value is valid if it is 1 to the largest known number.
 ENUMS: dict[str, Any] = {
-    "role": pb.Role, "protocol": pb.Protocol, "status": pb.Status, "ended_by": pb.EndedBy, "outcome": pb.Outcome,
+    "role": pb.Role, "status": pb.Status, "ended_by": pb.EndedBy, "outcome": pb.Outcome,
 }  # fmt: skip
+#: Protocols beyond it are of a newer agent: 0, which the store calls ~other.
+_KNOWN_PROTOCOL = max(pb.Protocol.values())
 #: Columns that index `strings` and are names, kept short because they group totals.
 NAMES = frozenset({"service", "comm", "operation", "resource", "status_code", "probe"})
 #: Columns that index `strings` and are texts.
@@ -127,6 +130,10 @@ def _check_section(name: str, columns: Columns, links: int, lengths: Array, limi
                 _check_distinct(
                     where, column, len(lengths), limits.services if column_name == "service" else limits.names
                 )
+        elif column_name == "protocol":
+            if column.size and (int(column.min()) < 1 or _largest(column) > _U8):
+                raise _bad(f"{where}: not a protocol")
+            column[column > _KNOWN_PROTOCOL] = pb.PROTOCOL_UNSPECIFIED
         elif column_name in ENUMS:
             if column.size and (int(column.min()) < 1 or _largest(column) > max(ENUMS[column_name].values())):
                 raise _bad(f"{where}: a value without a name; is the agent newer than the aggregator?")

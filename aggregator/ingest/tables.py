@@ -25,7 +25,7 @@ from sonde.ids import exchange_ids
 
 TICK_NS = np.uint64(100)
 
-_PROTOCOLS = pa.array([name.lower() for name in pb.Protocol.keys()])  # noqa: SIM118
+_PROTOCOLS = pa.array(["~other", *(name.lower() for name in list(pb.Protocol.keys())[1:])])
 _ERRORS = (pb.CLIENT_ERROR, pb.SERVER_ERROR, pb.NO_RESPONSE)
 
 

@@ -63,7 +63,7 @@ def test_every_column_of_unequal_length_is_refused(section) -> None:
 BAD = [
     ("links", "role", 3), ("links", "role", 0), ("links", "service", 99), ("links", "pid", 2**32),
     ("links", "local_port", 65_536), ("requests", "link", 1), ("requests", "protocol", 0),
-    ("requests", "protocol", 200), ("requests", "status", 6), ("requests", "ended_by", 0),
+    ("requests", "protocol", 256), ("requests", "status", 6), ("requests", "ended_by", 0),
     ("requests", "operation", 99), ("requests", "statement", 99), ("requests", "weight", 2**32),
     ("unsampled", "link", 1), ("unsampled", "requests", 0), ("unsampled", "requests", 2**32),
     ("unsampled", "duration", 2**60), ("unsampled", "time", 5),
