@@ -150,7 +150,7 @@ class Folder:
         make_folder(self.issued)
         key = ca.new_key()
         made = ca.sign(authority, subject, key.public_key(), days)
-        write(path.with_suffix(".key"), ca.key_pem(key), KEY_MODE, replace=True)  # left by a cut-off `issue`
+        write(path.with_suffix(".key"), ca.key_pem(key), KEY_MODE)  # of two at once, the second ends here
         write(path, pem(made), CERTIFICATE_MODE)
         return path
 

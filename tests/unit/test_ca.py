@@ -6,6 +6,7 @@ import datetime
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -285,3 +286,11 @@ def test_exit_codes(tmp_path: Path) -> None:
     assert code("issue", "main", "--kind", "aggregator", "--dir", where) == (2, 1)
     assert code("issue", "x", "--kind", "agent", "--dir", str(tmp_path / "none")) == (1, 1)
     assert code("issue", "--wrong")[0] == 2
+
+
+def test_of_many_that_issue_the_same_name_at_once_one_succeeds_and_its_pair_fits(folder: Folder) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        tries = [pool.submit(folder.issue, ca.Subject("agent", "web1"), 10) for _ in range(8)]
+    assert sum(one.exception() is None for one in tries) == 1
+    path = folder.issued / "agent-web1.crt"
+    assert certificates.key_belongs(path.with_suffix(".key").read_bytes(), load(path), path)
