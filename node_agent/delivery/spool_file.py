@@ -115,7 +115,8 @@ class SpoolFile:
         rows = known.waiting - known.held + known.gone
         if self._committed >= known.last:  # nothing is missing; more rows than known came from memory just before
             return known.held - max(self._rows - rows, 0)
-        return known.held + rows - self._rows
+        # Those that are missing may have been acknowledged, and only not deleted yet.
+        return min(known.held + rows - self._rows, known.waiting)
 
     def begin_anew(self, error: Exception) -> int:
         """Put a file aside that turned out to be damaged and begin a new one; how many batches are lost."""

@@ -19,7 +19,7 @@ from node_agent.delivery import spool_file, spool_mark
 from node_agent.delivery.spool import Spool
 from node_agent.delivery.spool_file import SpoolFile
 from sonde.errors import SpoolError
-from tests.support.spools import batch, drain, killed, make, numbers
+from tests.support.spools import batch, drain, kill, killed, make, numbers
 
 
 @pytest.fixture
@@ -347,6 +347,24 @@ def test_a_deleted_file_is_begun_anew_at_once(path: Path) -> None:
     again = killed(spool, path)
     assert numbers(again) == [2]
     again.close()
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_acknowledged_batches_of_a_deleted_file_are_not_counted_as_lost(path: Path, stopped: bool) -> None:
+    spool = make(path)
+    for number in range(5):
+        spool.seal(batch(number))
+    for sequence in (1, 2, 3):
+        spool.acknowledge(sequence)
+    if stopped:
+        kill(spool, path, path)
+        Path(f"{path}-wal").unlink()
+    path.unlink()
+    if stopped:
+        spool = make(path)
+    spool.seal(batch(9))
+    assert (spool.dropped, spool.waiting) == (2, 1)
+    spool.close()
 
 
 def test_few_damaged_files_are_kept(path: Path) -> None:
