@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit fuzz kernel integration e2e bench lint proto setup-demo setup-test clean
+.PHONY: help demo test unit fuzz kernel integration e2e chaos bench lint proto setup-demo setup-test clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 SUITES := unit fuzz kernel integration e2e
@@ -15,10 +15,13 @@ demo: setup-demo ## three hosts, real servers, agents, aggregator, dashboard; AR
 
 test: setup-test ## lint, then all suites; says what was skipped and why
 	@status=0; $(MAKE) --no-print-directory lint || status=1; \
-	deploy/setup/suites.sh $(SUITES) || status=1; exit $$status
+	deploy/setup/suites.sh $(SUITES) chaos || status=1; exit $$status
 
 $(SUITES): setup-test
 	@exec deploy/setup/suites.sh $@
+
+chaos: setup-test ## the set checker: 100 runs that are being broken; ARGS="--runs 12 --seed 7" and others
+	@exec .venv/bin/python -m tests.chaos $(ARGS)
 
 bench: setup-test ## costs, as ratios within one run
 	@exec .venv/bin/python -m bench $(ARGS)

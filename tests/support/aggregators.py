@@ -43,6 +43,11 @@ class Aggregator:
 
     def start(self) -> Aggregator:
         """Start and wait until it is ready."""
+        self.spawn()
+        return self.wait_ready()
+
+    def spawn(self) -> None:
+        """Start."""
         command = [sys.executable, "-m", *self.module, "aggregator", "--store", self.store]
         for name, port in (("grpc", self.grpc), ("api", self.api), ("sql", self.sql)):
             command += [f"--{name}-listen", f"127.0.0.1:{port}"]
@@ -50,6 +55,10 @@ class Aggregator:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=os.environ | self.environment, stdout=log, stderr=log
             )
+
+    def wait_ready(self) -> Aggregator:
+        """Wait until it is ready."""
+        assert self.process is not None
         for _ in range(_START_S * 20):
             if self.process.poll() is not None:
                 raise AssertionError(f"aggregator exited {self.process.returncode}:\n{self.log.read_text()[-4000:]}")
