@@ -27,6 +27,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from aggregator.config import Cluster
+from aggregator.storage import orphaned_tokens
 from aggregator.storage.templates import DATABASE, Target, render
 from sonde.errors import StoreError, UsageError
 
@@ -178,6 +179,7 @@ class Store:
             Path(self.url.path).mkdir(parents=True, exist_ok=True, mode=0o750)
             incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
             check_unlocked(self.url.path)
+            orphaned_tokens.remove(Path(self.url.path))
             for leftover in incoming.iterdir():
                 leftover.unlink()
         except OSError as error:
