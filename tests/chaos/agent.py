@@ -31,8 +31,11 @@ from node_agent.delivery.stream import Delivery  # noqa: E402
 from proto import sonde_pb2 as pb  # noqa: E402
 from tests.chaos import acts, dying, lifetime, numbered  # noqa: E402
 
-#: Shorter than a half-open connection of a run; the aggregator calls less than 5 s too many pings.
-_DELIVERY = {"keepalive_seconds": 6.0, "keepalive_timeout_seconds": 1.0}
+#: Waits that suit a run of seconds; the keepalive is shorter than a half-open connection can be.
+_DELIVERY = {
+    "keepalive_seconds": 6.0, "keepalive_timeout_seconds": 1.0, "connect_seconds": 4.0, "answer_seconds": 15.0,
+    "retry_seconds": 1.0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,8 @@ def hurry() -> None:
     for module, name, value in (
         (spool_module, "_FIRST_RETRY_SECONDS", 0.5),
         (spool_module, "_LONGEST_RETRY_SECONDS", 2.0),
-        (stream_module, "_LONGEST_WAIT_SECONDS", 1.0),
+        (stream_module, "_FIRST_HOLD_SECONDS", 0.5),
+        (stream_module, "_LONGEST_HOLD_SECONDS", 2.0),
     ):
         if not hasattr(module, name):
             raise AttributeError(f"{module.__name__}.{name} is gone: tests/chaos/agent.py has to follow")
