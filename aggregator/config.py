@@ -163,6 +163,12 @@ class Api(config.Settings):
     """Health and metrics."""
 
     listen: str = "127.0.0.1:9180"
+    max_series: int = Field(
+        default=1_000, ge=1, le=100_000, description="label sets of the fleet's request metrics; the rest is ~other"
+    )
+    max_agents: int = Field(
+        default=1_000, ge=1, le=100_000, description="agents with labels of their own; the rest is ~other"
+    )
 
 
 class AggregatorSettings(config.Settings):

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from aggregator.agent_metrics import AgentMetrics
+from aggregator.config import Api
+from aggregator.request_metrics import RequestMetrics
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+_DEFAULTS = Api()
 
 
 class Metrics:
     """The registry and its figures."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Api = _DEFAULTS) -> None:
         self.registry = CollectorRegistry()
         r = self.registry
         self.agents = Gauge("sonde_agents_connected", "Streams open now.", registry=r)
@@ -18,6 +25,22 @@ class Metrics:
         self.inserted = Counter("sonde_batches_inserted", "Batches whose rows are in the store.", registry=r)
         self.repeated = Counter("sonde_batches_repeated", "Batches that had been accepted before.", registry=r)
         self.refused = Counter("sonde_batches_refused", "Batches and messages refused.", ["code"], registry=r)
+        self.delayed = Counter(
+            "sonde_batches_delayed", "Batches that had to wait for the other end of a link.", registry=r
+        )
+        self.repeated_bytes = Counter(
+            "sonde_repeated_bytes", "Compressed bytes of repeated batches; their rows are not counted.", registry=r
+        )
+        self.refused_bytes = Counter(
+            "sonde_refused_bytes", "Compressed bytes of refused batches; their rows are not counted.", registry=r
+        )
+        self.rows_received = Counter(
+            "sonde_rows_received", "Rows of batches that were opened, repetitions left out.", ["section"], registry=r
+        )
+        self.rows_delayed = Counter("sonde_rows_delayed", "Rows of requests in delayed batches.", registry=r)
+        self.pending_bytes = Gauge(
+            "sonde_pending_bytes", "Serialised bytes of batches accepted and not acknowledged yet.", registry=r
+        )
         self.bytes = Counter("sonde_batch_bytes", "Compressed bytes of batches that arrived.", registry=r)
         self.streams_ended = Counter(
             "sonde_streams_ended",
@@ -60,15 +83,13 @@ class Metrics:
         self.insert_seconds = Histogram(
             "sonde_insert_seconds", "All inserts of one block.", buckets=_SECONDS, registry=r
         )
-        self.lag = Gauge(
-            "sonde_agent_lag_seconds", "From the sealing of an agent's last batch to its insert.", ["agent"], registry=r
+        self.acknowledge_seconds = Histogram(
+            "sonde_acknowledge_seconds", "From the receipt of a batch to its insert.", buckets=_SECONDS, registry=r
         )
-        self.last_batch = Gauge(
-            "sonde_agent_last_batch_timestamp_seconds",
-            "When an agent's last batch was inserted.",
-            ["agent"],
-            registry=r,
-        )
+        self.per_agent = AgentMetrics(settings.max_agents)
+        self.requests = RequestMetrics(settings.max_series)
+        r.register(self.per_agent)
+        r.register(self.requests)
         self.queries = Counter("sonde_sql_queries", "Queries on the SQL port by outcome.", ["outcome"], registry=r)
         self.query_seconds = Histogram("sonde_sql_query_seconds", "Time of a query.", buckets=_SECONDS, registry=r)
         self.rows_late = Counter(

@@ -51,7 +51,7 @@ class Aggregator:
         Raises:
             SondeError: the store or a port cannot be had.
         """
-        self.metrics = Metrics()
+        self.metrics = Metrics(settings.api)
         self._store = Store(parse(settings.storage.url), settings.storage.memory_bytes, settings.storage.cluster)
         applied = migrations.migrate(self._store)
         migrations.set_retention(self._store, settings.storage.retention_days)
@@ -60,7 +60,7 @@ class Aggregator:
         self._guard = DiskGuard(self._store, settings.storage.guard, self.metrics)
         peers = Peers(settings.peers)
         self._shared_peers = SharedPeers(peers, self._store, settings.peers, self.metrics)
-        writer = Writer(self._store, settings.limits, self.metrics)
+        writer = Writer(self._store, settings.limits)
         journal = Journal(journal_folder(settings)) if self._store.url.embedded else None
         self._pipeline = Pipeline(settings, peers, Ledger(self._store), writer, self.metrics, journal)
         self._web = [

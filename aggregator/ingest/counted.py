@@ -12,6 +12,7 @@ import numpy as np
 
 from aggregator.ingest.content import Columns
 from aggregator.ingest.merge import Merged
+from sonde import sketch
 from sonde.groups import U64, Groups
 from sonde.sketches import Buckets
 
@@ -69,6 +70,23 @@ class Counted:
             return groups.buckets(self._rows[name], self._weight)
         parts = [Buckets.of(self._rows[name], self._weight), self._unsampled[name]]
         return groups.merged(Buckets.concatenate(parts))
+
+    def histogram(self, name: str, groups: Groups, bounds_ns: U64) -> U64:
+        """Requests of each group by duration: up to each of the ascending bounds, then beyond; (g, bounds + 1).
+
+        `groups` are of these lines, `name` is one of batches.SKETCHES. What has no row is placed by its sketch's value.
+        """
+        group, rows, slots = np.empty(len(self), dtype=np.int64), len(self._weight), len(bounds_ns) + 1
+        group[groups.order] = groups.codes
+        code = group[:rows] * slots + np.searchsorted(bounds_ns, self._rows[name])
+        count = self._weight
+        if self._unsampled:
+            buckets = self._unsampled[name]
+            line = np.repeat(np.arange(rows, len(self)), buckets.sizes)
+            more = group[line] * slots + np.searchsorted(bounds_ns, sketch.value(buckets.keys))
+            code, count = np.concatenate([code, more]), np.concatenate([count, buckets.counts])
+        summed = np.bincount(code, weights=count, minlength=len(groups) * slots)  # exact below 2^53
+        return summed.astype(np.uint64).reshape(len(groups), slots)
 
     def where(self, mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Counted:
         """The lines of `mask`, shape (n,)."""

@@ -33,6 +33,7 @@ from aggregator.ingest.journal import Journal
 from aggregator.ingest.ledger import Ledger, Verdict
 from aggregator.ingest.refusal import Refused
 from aggregator.ingest.writer import Writer
+from aggregator.ingest.written import Written
 from aggregator.metrics import Metrics
 from proto import sonde_pb2 as pb
 from sonde.errors import JournalError, StoreError
@@ -42,6 +43,8 @@ _log = logging.getLogger(__name__)
 #: How often waiting batches are looked at when something was learned, and at the latest.
 _POLL_S = 0.1
 _FIRST_RETRY_S = 0.5
+#: Sections of a batch whose rows are counted on receipt; the others say what is in them.
+COUNTED_SECTIONS = ("requests", "unsampled", "connections", "agent_stats")
 
 Done = Callable[[Refused | None], None]
 
@@ -202,6 +205,8 @@ class Pipeline:
                 if job.sealed.checksum != sealed.checksum:
                     raise self._changed(batch)
                 job.answers.append(done)
+                self._metrics.repeated.inc()
+                self._metrics.repeated_bytes.inc(len(sealed.content))
                 return
             if self._jobs and self._pending_bytes + content.bytes > self._settings.limits.pending_bytes:
                 self._refused_bytes = content.bytes
@@ -213,6 +218,7 @@ class Pipeline:
             job = Job(batch, sealed, content, time.time_ns() // 1000, deadline, [done])
             self._jobs[batch] = job
             self._metrics.pending.set(len(self._jobs))
+            self._metrics.pending_bytes.set(self._pending_bytes)
         try:
             repeated = self.repeated(batch, sealed.checksum)  # it may have been finished since the caller asked
         except Refused as refused:
@@ -220,8 +226,11 @@ class Pipeline:
             return
         if repeated:
             self._metrics.repeated.inc()
+            self._metrics.repeated_bytes.inc(len(sealed.content))
             self._finish(batch, None)
             return
+        for section in COUNTED_SECTIONS:
+            self._metrics.rows_received.labels(section).inc(content.rows(section))
         self._place(job)
 
     def _learn(self, content: Content) -> None:
@@ -232,6 +241,8 @@ class Pipeline:
 
     def _place(self, job: Job) -> None:
         if not self._try(job):
+            self._metrics.delayed.inc()
+            self._metrics.rows_delayed.inc(job.content.rows("requests"))
             with self._lock:
                 self._waiting.append(job)
                 self._metrics.waiting.set(len(self._waiting))
@@ -273,7 +284,7 @@ class Pipeline:
             return
         try:
             with self._metrics.insert_seconds.time():
-                self._writer.write(block)
+                written = self._writer.write(block)
                 self._ledger.accept(block)
         except StoreError as error:
             self._failed(block, str(error))
@@ -281,7 +292,7 @@ class Pipeline:
             _log.exception("block %s", block.id)
             self._failed(block, "internal error; see the aggregator's log")
         else:
-            self._done(block)
+            self._done(block, written)
 
     def _append(self, journal: Journal, block: Block) -> bool:
         try:
@@ -316,25 +327,35 @@ class Pipeline:
         _log.error("block %s: %s; it is in the journal and tried again in %.1f s", block.id, words, pause_s)
         self._collector.again(block, pause_s)
 
-    def _done(self, block: Block) -> None:
+    def _done(self, block: Block, written: Written) -> None:
         if self._journal is not None:
             self._journal.forget(block.id)
         self._failures.pop(block.id, None)
         self._trouble(block.id if self._journal is not None else "insert", "")
         self._metrics.blocks.inc()
         self._metrics.inserted.inc(len(block.parts))
+        self._count(written)
         now = time.time()
         for part in block.parts:
+            received_s = part.received_us / 1e6
             self._metrics.unresolved.inc(count_unknown(part.ends))
-            self._metrics.lag.labels(part.batch.agent).set(max(0.0, now - part.content.host.seen_us / 1e6))
-            self._metrics.last_batch.labels(part.batch.agent).set(now)
+            self._metrics.per_agent.inserted(part.batch.agent, part.content.host.seen_us / 1e6, received_s)
+            self._metrics.acknowledge_seconds.observe(max(0.0, now - received_s))
             self._finish(part.batch, None)
+
+    def _count(self, written: Written) -> None:
+        self._metrics.requests.add(written.requests)
+        for table, rows in written.rows.items():
+            self._metrics.rows.labels(table).inc(rows)
+        for agent, counts in written.agents.items():
+            self._metrics.per_agent.said(agent, counts)
 
     def _finish(self, batch: BatchId, refused: Refused | None) -> None:
         with self._lock:
             job = self._jobs.pop(batch)
             self._pending_bytes -= job.content.bytes
             self._metrics.pending.set(len(self._jobs))
+            self._metrics.pending_bytes.set(self._pending_bytes)
             answers = list(job.answers)
         for done in answers:
             done(refused)

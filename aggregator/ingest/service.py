@@ -119,10 +119,12 @@ class Stream:
             with self._metrics.decode_seconds.time():
                 taken = self._open(sealed)
         except Refused as refused:
+            self._metrics.refused_bytes.inc(len(sealed.content))
             self._refuse(refused, sealed.spool_id, sealed.sequence)
             return True
         if taken is None:
             self._metrics.repeated.inc()
+            self._metrics.repeated_bytes.inc(len(sealed.content))
             self._acknowledge(sealed.spool_id, sealed.sequence)
             return True
         while not self._window.acquire(timeout=1.0):
@@ -131,7 +133,7 @@ class Stream:
         with self._lock:
             self._unanswered += 1
         batch = BatchId(sealed.agent, sealed.spool_id, sealed.sequence)
-        done = self._answer_later(batch)
+        done = self._answer_later(batch, len(sealed.content))
         try:
             self._pipeline.submit(batch, Sealed(sealed.content, sealed.content_bytes, sealed.checksum), taken, done)
         except Refused as refused:
@@ -175,11 +177,12 @@ class Stream:
         )
         self._answers.put(pb.AggregatorMessage(welcome=welcome))
 
-    def _answer_later(self, batch: BatchId) -> Callable[[Refused | None], None]:
+    def _answer_later(self, batch: BatchId, size: int) -> Callable[[Refused | None], None]:
         def done(refused: Refused | None) -> None:
             if refused is None:
                 self._acknowledge(batch.spool_id, batch.sequence)
             else:
+                self._metrics.refused_bytes.inc(size)
                 self._refuse(refused, batch.spool_id, batch.sequence)
             self._window.release()
             with self._lock:

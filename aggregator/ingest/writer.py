@@ -21,7 +21,8 @@ from aggregator.ingest.content import Content
 from aggregator.ingest.counted import Counted
 from aggregator.ingest.merge import Merged, merge
 from aggregator.ingest.tables import Tables
-from aggregator.metrics import Metrics
+from aggregator.ingest.written import Written, agent_counts
+from aggregator.request_metrics import Totals
 from aggregator.storage.client import Store
 
 _REPEAT_S = 30.0
@@ -34,37 +35,36 @@ _SECOND = "/nothing"
 class Writer:
     """Inserts blocks; thread-safe."""
 
-    def __init__(self, store: Store, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, store: Store, limits: Limits) -> None:
         self._store = store
         self._limits = limits
-        self._metrics = metrics
         self._lock = threading.Lock()
         self._said: Bounded[tuple[str, str], tuple[Any, float]] = Bounded(_HOSTS)
         self._statements: Bounded[int, float] = Bounded(_STATEMENTS)
 
-    def write(self, block: Block) -> None:
-        """All rows of `block` are in the store when this returns.
+    def write(self, block: Block) -> Written:
+        """All rows of `block` are in the store when this returns; what they were, to be counted.
 
         Raises:
             StoreError: some may be; write the same block again.
         """
         merged = merge(block.parts)
         tables = Tables(merged)
-        for table, rows in self._counted(merged, tables):
-            self._insert(table, rows, block.id)
+        counted = Counted.of(merged)
+        inserted: dict[str, int] = {}
+        for table, rows in self._counted(merged, tables, counted):
+            self._store.insert(table, rows, block.id)
+            inserted[table] = rows.num_rows
         for table, rows, suffix, remember in self._described(merged, tables):
-            self._insert(table, rows, block.id + suffix)
+            self._store.insert(table, rows, block.id + suffix)
+            inserted[table] = inserted.get(table, 0) + rows.num_rows
             with self._lock:
                 remember()
+        return Written(inserted, Totals.of(merged, counted), agent_counts(merged))
 
-    def _insert(self, table: str, rows: pa.Table, token: str) -> None:
-        self._store.insert(table, rows, token)
-        self._metrics.rows.labels(table).inc(rows.num_rows)
-
-    def _counted(self, merged: Merged, tables: Tables) -> Iterator[tuple[str, pa.Table]]:
+    def _counted(self, merged: Merged, tables: Tables, counted: Counted) -> Iterator[tuple[str, pa.Table]]:
         if merged.rows("requests"):
             yield "requests", tables.requests()
-        counted = Counted.of(merged)
         if len(counted):
             yield "request_stats_10s", tables.request_stats(counted)
             statements = tables.statement_stats(counted, self._limits.statements)

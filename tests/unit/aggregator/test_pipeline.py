@@ -48,7 +48,7 @@ class World:
         settings = AggregatorSettings.model_validate({"storage": given, "peers": {"settle_s": 0, "wait_s": 0}})
         self.journal = Journal(self.folder) if self.store.url.embedded else None
         metrics = Metrics()
-        writer, ledger = Writer(self.store, settings.limits, metrics), Ledger(self.store)  # type: ignore[arg-type]
+        writer, ledger = Writer(self.store, settings.limits), Ledger(self.store)  # type: ignore[arg-type]
         self.pipeline = Pipeline(settings, Peers(settings.peers), ledger, writer, metrics, self.journal)
         if run:
             self.pipeline.start()
@@ -84,7 +84,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def expected() -> dict[str, int]:
     alone = FakeStore()
-    writer = Writer(alone, AggregatorSettings().limits, Metrics())  # type: ignore[arg-type]
+    writer = Writer(alone, AggregatorSettings().limits)  # type: ignore[arg-type]
     writer.write(Block("x", 1, tuple(PARTS)))
     return {table: len(alone.tables[table]) for table in COUNTED}
 

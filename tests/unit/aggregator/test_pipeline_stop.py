@@ -11,10 +11,14 @@ from aggregator.analysis.peers import Peers
 from aggregator.config import AggregatorSettings, Limits
 from aggregator.config import Peers as PeersSettings
 from aggregator.ingest.batch import BatchId, Block
+from aggregator.ingest.counted import Counted
 from aggregator.ingest.ledger import Verdict
+from aggregator.ingest.merge import merge
 from aggregator.ingest.pipeline import Pipeline
 from aggregator.ingest.refusal import Refused
+from aggregator.ingest.written import Written
 from aggregator.metrics import Metrics
+from aggregator.request_metrics import Totals
 from tests.support.batches import Builder
 from tests.unit.aggregator.parts import busy, part
 
@@ -36,9 +40,11 @@ class _Writer:
         self.let = threading.Event()
         self.begun = threading.Event()
 
-    def write(self, _block: Block) -> None:
+    def write(self, block: Block) -> Written:
         self.begun.set()
         assert self.let.wait(_PATIENCE_S)
+        merged = merge(block.parts)
+        return Written({}, Totals.of(merged, Counted.of(merged)), {})
 
 
 class _Answer:
