@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit fuzz kernel integration e2e chaos bench lint proto setup-demo setup-test clean
+.PHONY: help demo test unit fuzz kernel integration e2e chaos bench lint proto setup-demo setup-test clean wheelhouse test-deploy
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 SUITES := unit fuzz kernel integration e2e
@@ -31,6 +31,13 @@ lint: setup-test ## ruff, mypy strict, clang-format, generated code is fresh
 
 proto: setup-test ## generate proto/sonde_pb2* from proto/sonde.proto
 	@deploy/setup/proto.sh
+
+wheelhouse: ## packages for hosts without a network, in dist/wheelhouse; PYTHON=/usr/bin/python3
+	@exec $(or $(PYTHON),/usr/bin/python3) deploy/setup/wheelhouse.py --python $(or $(PYTHON),/usr/bin/python3) $(ARGS)
+
+test-deploy: ## the playbooks on booted machines, over SSH (outside `make test`); writes docs/deploy-test.md
+	@deploy/setup/setup.sh deploy
+	@exec .venv/bin/python -m tests.deploy $(ARGS)
 
 setup-demo:
 	@deploy/setup/setup.sh demo

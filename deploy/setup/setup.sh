@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what `make demo` (level demo) or `make test` (level test, more) needs, once.
+# Installs what `make demo` (level demo), `make test` (level test, more) or `make test-deploy` (deploy, most) needs, once.
 #
-#     deploy/setup/setup.sh demo|test
+#     deploy/setup/setup.sh demo|test|deploy
 #
 # A stamp in .venv with the hash of everything that decides the result makes the next call return at once.
 # Services of packages that are installed here are neither started nor enabled; those that ran go on running.
@@ -21,6 +21,7 @@ demo_packages="python3-venv python3-bpfcc iproute2 procps util-linux mount nginx
 test_packages="$demo_packages redis-tools clang-format"
 # Ubuntu's chromium package is only a pointer to a snap: there the browser comes with playwright.
 test_packages_debian="chromium chromium-driver"
+deploy_packages="debootstrap systemd-container openssh-client"
 
 demo_extras='.[agent,aggregator,dashboard]'
 demo_modules="pymysql redis" # the demo's API uses them
@@ -164,8 +165,8 @@ make_environment() {
 main() {
     local packages stamp distribution
     case $level in
-        demo | test) ;;
-        *) fail "usage: setup.sh demo|test" ;;
+        demo | test | deploy) ;;
+        *) fail "usage: setup.sh demo|test|deploy" ;;
     esac
     [ -x "$python" ] || fail "$python is missing: apt-get install python3"
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "$python is older than 3.10: use Debian 12 or Ubuntu 22.04 and later"
@@ -177,18 +178,20 @@ main() {
     say "first run: installing what \`make $level\` needs (details in $log)"
     distribution=$(. /etc/os-release 2>/dev/null && echo "${ID:-}") || distribution=
     packages=$demo_packages
-    if [ "$level" = test ]; then
+    if [ "$level" != demo ]; then
         packages=$test_packages
         if [ "$distribution" != ubuntu ]; then packages+=" $test_packages_debian"; fi
+        if [ "$level" = deploy ]; then packages+=" $deploy_packages"; fi
     fi
     # shellcheck disable=SC2086
     install_packages $packages
-    if [ "$level" = test ]; then
+    if [ "$level" != demo ]; then
         make_environment -e "$test_extras"
         if [ "$distribution" = ubuntu ]; then
             step "installing playwright's Chromium" .venv/bin/playwright install --with-deps chromium
         fi
         stamp_of demo >.venv/.sonde-demo
+        stamp_of test >.venv/.sonde-test
     else
         # shellcheck disable=SC2086
         make_environment -e "$demo_extras" $demo_modules
