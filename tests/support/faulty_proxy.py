@@ -225,6 +225,8 @@ class FaultyProxy:
         except (OSError, asyncio.TimeoutError):
             await self._end(connection, reset=True)
             return
+        if connection not in self._connections:  # wait_for of Python 3.11 can lose a cancellation
+            return
         ends = {"up": (connection.client, connection.server), "down": (connection.server, connection.client)}
         for direction, (source, sink) in ends.items():
             queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_QUEUED_CHUNKS)
