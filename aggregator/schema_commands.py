@@ -1,4 +1,4 @@
-"""`sonde schema show|apply|check`: the tables of the store, embedded or clickhouse://, one server or a cluster.
+"""`sonde schema`: the tables of the store, embedded or clickhouse://, one server or a cluster, and a server's users.
 
 `show` needs no store. `apply` opens the one of storage.url; an embedded store that a running aggregator holds cannot be
 opened by another process, and needs it not, since the aggregator applies the schema when it starts. `check` goes over
@@ -7,13 +7,13 @@ the SQL port, so that it also works while the aggregator runs, or with --config 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from aggregator.sql_client import SqlPort
 from aggregator.sql_options import sql_port
-from sonde.errors import SondeError
+from sonde.errors import SondeError, UsageError
 
 if TYPE_CHECKING:
     from aggregator.storage.catalog import Catalog
@@ -26,7 +26,7 @@ _config = click.option(
 
 @click.group()
 def schema() -> None:
-    """The store's tables: what they should be, make them so, and whether they are."""
+    """The store's tables: what they should be, make them so, and whether they are; and a server's users."""
 
 
 @schema.command("show")
@@ -103,5 +103,65 @@ def _of_settings(file: str) -> tuple[Catalog, Target]:
     store = Store(parse(settings.url), settings.memory_bytes, settings.cluster)
     try:
         return catalog.of_store(store), store.target
+    finally:
+        store.close()
+
+
+@schema.command("access")
+@_config
+@click.option(
+    "--tenant", "tenants", multiple=True, metavar="NAME", help="Also a role that sees this tenant's hosts only."
+)
+@click.option("--show", is_flag=True, help="Print the statements instead of running them.")
+def access_command(file: str | None, tenants: tuple[str, ...], show: bool) -> None:
+    """Make the roles sonde_reader and sonde_writer of a ClickHouse server, with their limits; run it as its admin."""
+    from aggregator import config
+    from aggregator.storage import users
+    from aggregator.storage.client import parse
+    from aggregator.storage.templates import Target
+
+    settings = config.load(file=file).storage
+    target = Target(settings.cluster.name, parse(settings.url).database)
+    statements = users.roles(target) + [one for name in tenants for one in users.tenant(name, target)]
+    if show:
+        for statement in statements:
+            click.echo(f"{statement};\n")
+        return
+    _run(file, statements, {})
+    click.echo(f"{len(statements)} statements run")
+
+
+@schema.command("user")
+@click.argument("name")
+@_config
+@click.option("--role", help="sonde_reader, sonde_writer or sonde_tenant_NAME.", required=True)
+@click.option("--password-file", type=click.File(), required=True, help="File with the password; - for standard input.")
+def user_command(name: str, file: str | None, role: str, password_file: IO[str]) -> None:
+    """Make a user of a ClickHouse server, or give it a new password; run it as its admin."""
+    from aggregator import config
+    from aggregator.storage import users
+    from aggregator.storage.client import parse
+    from aggregator.storage.templates import Target
+
+    settings = config.load(file=file).storage
+    target = Target(settings.cluster.name, parse(settings.url).database)
+    statements, given = users.user(name, role, password_file.read().strip(), target)
+    _run(file, statements, given)
+    click.echo(f"user {name} has role {role}")
+
+
+def _run(file: str | None, statements: list[str], given: dict[str, str]) -> None:
+    from aggregator import config
+    from aggregator.storage.client import Store, parse
+
+    settings = config.load(file=file).storage
+    url = parse(settings.url)
+    if url.embedded:
+        raise UsageError("users are for clickhouse://; the embedded engine's SQL port has sql.token_file")
+    store = Store(url, settings.memory_bytes, settings.cluster)
+    try:
+        for statement in statements:
+            bound = {key: value for key, value in given.items() if f"{{{key}:" in statement}
+            store.command(statement, bound or None)
     finally:
         store.close()

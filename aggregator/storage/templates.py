@@ -5,6 +5,8 @@
 | `@on_cluster` | nothing | `ON CLUSTER 'c'` |
 | `@local(t)` | `t` | `t_local`, the table of one shard |
 | `@replicated(MergeTree)` | `MergeTree` | `ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')` |
+| `@database` | the database's name | the same |
+| `@name(n)` | the text given as `n` | the same |
 | `@deduplicated` | the window of a plain table | the window of a replicated one |
 | `@system(parts)` | `system.parts` | the same of all shards, one replica each |
 | `@distributed(t, key);` | nothing | table `t` over all shards' `t_local`, rows placed by a hash of `key` |
@@ -16,6 +18,7 @@ so that no text reaches an engine half rendered. Names are checked, never quoted
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sonde.errors import UsageError
@@ -44,25 +47,39 @@ class Target:
     def __post_init__(self) -> None:
         if self.cluster and not _NAME.fullmatch(self.cluster):
             raise UsageError(f"cluster {self.cluster!r}: letters, digits, '_', '-' and '.' only")
-        if not _IDENTIFIER.fullmatch(self.database):
-            raise UsageError(f"database {self.database!r}: letters, digits and '_' only")
+        identifier("database", self.database)
 
     def local(self, table: str) -> str:
         """The table that holds the rows of `table` on each server."""
         return f"{table}_local" if self.cluster else table
 
 
-def render(text: str, target: Target) -> str:
-    """`text` for `target`.
+def identifier(what: str, name: str) -> str:
+    """`name`, where it may stand in a statement as it is.
+
+    Raises:
+        UsageError: it holds more than letters, digits and '_'.
+    """
+    if not _IDENTIFIER.fullmatch(name):
+        raise UsageError(f"{what} {name!r}: letters, digits and '_' only")
+    return name
+
+
+def render(text: str, target: Target, names: Mapping[str, str] | None = None) -> str:
+    """`text` for `target`; `names` are what `@name(...)` stands for, checked by the caller (`identifier`).
 
     Raises:
         UsageError: a placeholder is not known.
     """
-    return _PLACEHOLDER.sub(lambda match: _one(match, target), text)
+    return _PLACEHOLDER.sub(lambda match: _one(match, target, names or {}), text)
 
 
-def _one(match: re.Match[str], target: Target) -> str:
+def _one(match: re.Match[str], target: Target, names: Mapping[str, str]) -> str:
     kind, inside = match[1], match[2] or ""
+    if kind == "database":
+        return target.database
+    if kind == "name" and inside in names:
+        return names[inside]
     if kind is None:
         return f" ON CLUSTER '{target.cluster}'" if target.cluster else ""
     if kind == "local" and inside:

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from aggregator.storage import users
 from aggregator.storage.client import query_text
 from aggregator.storage.migrations import migrations, split
 from aggregator.storage.templates import Target, render
@@ -77,3 +78,40 @@ def test_apply_then_check_then_every_difference_is_told(tmp_path) -> None:
         assert "6 differences" in checked.stderr
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("aggregator", ["chdb"], indirect=True)
+@pytest.mark.parametrize("target", [Target(), CLUSTER])
+def test_every_statement_of_roles_users_and_tenants_is_one_the_engine_parses(
+    aggregator: Aggregator, target: Target
+) -> None:
+    made, given = users.user("reader", "sonde_reader", "a long password", target)
+    texts = [*users.roles(target), *users.tenant("shop", target), *made]
+    assert len(texts) > 40
+    for text in texts:
+        for name, value in given.items():
+            text = text.replace(f"{{{name}:String}}", f"'{value}'")
+        assert aggregator.query(f"EXPLAIN AST {text}")
+        assert ("ON CLUSTER 'main'" in text) == bool(target.cluster)
+        assert "a long password" not in text
+
+
+@pytest.mark.parametrize("aggregator", ["chdb"], indirect=True)
+def test_a_tenant_is_kept_from_every_table_that_has_hosts(aggregator: Aggregator) -> None:
+    rows = aggregator.query(
+        "SELECT table FROM system.columns WHERE database = 'sonde' AND name = 'host' AND table IN "
+        "(SELECT name FROM system.tables WHERE database = 'sonde' AND engine LIKE '%MergeTree') ORDER BY table"
+    )
+    assert [row[0] for row in rows] == sorted(users.HOST_TABLES)
+
+
+def test_users_are_made_at_the_server_alone() -> None:
+    shown = sonde(
+        "schema", "access", "--show", "--tenant", "shop", SONDE_AGGREGATOR__STORAGE__URL="clickhouse://a:b@h/other"
+    )
+    assert "SELECT ON other.* TO sonde_reader;" in shown.stdout
+    assert "tags['tenant'] = 'shop'" in shown.stdout
+    embedded = sonde("schema", "access")
+    assert (embedded.returncode, "sql.token_file" in embedded.stderr) == (2, True)
+    wrong = sonde("schema", "access", "--show", "--tenant", "a'b")
+    assert wrong.returncode == 2

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from aggregator.config import Cluster
+from aggregator.storage import users
 from aggregator.storage.catalog import Catalog, Table, differences
 from aggregator.storage.client import Store, cluster_insert_settings, parse
 from aggregator.storage.migrations import migrations
@@ -88,3 +91,13 @@ def test_engines_and_keys_are_compared() -> None:
         "t: engine Log, the files say MergeTree",
         "t: PARTITION BY nothing ORDER BY b, the files say PARTITION BY a ORDER BY b",
     ]
+
+
+def test_a_password_is_hashed_with_a_salt_of_its_own() -> None:
+    _, first = users.user("reader", "sonde_reader", "correct horse battery", Target())
+    _, second = users.user("reader", "sonde_reader", "correct horse battery", Target())
+    assert first != second
+    assert first["hash"] == hashlib.sha256(f"correct horse battery{first['salt']}".encode()).hexdigest()
+    for name, role, password in (("a b", "r", "x" * 20), ("a", "r; DROP", "x" * 20), ("a", "r", "short")):
+        with pytest.raises(UsageError):
+            users.user(name, role, password, Target())
