@@ -143,6 +143,16 @@ class Peers(config.Settings):
     outside_hosts: int = Field(default=10_000, ge=1)
 
 
+class Halves(config.Settings):
+    """The other half of slow and failed requests, asked for where its agent did not send it on its own."""
+
+    wait_s: float = Field(default=1.0, ge=0, le=60, description="it may come on its own for so long")
+    give_up_s: float = Field(default=20.0, gt=0, le=600, description="an open question is forgotten after this")
+    per_agent_per_second: int = Field(default=1_000, ge=0, le=1_000_000, description="rows asked for, longest first")
+    pending: int = Field(default=50_000, ge=0, le=10_000_000, description="open questions; more are not asked")
+    remembered_ids: int = Field(default=2_000_000, ge=0, description="of rows that came in the last 10 s, 8 bytes each")
+
+
 class Sql(config.Settings):
     """ClickHouse's HTTP interface over the embedded engine."""
 
@@ -178,6 +188,7 @@ class AggregatorSettings(config.Settings):
     grpc: Grpc = Grpc()
     limits: Limits = Limits()
     peers: Peers = Peers()
+    halves: Halves = Halves()
     sql: Sql = Sql()
     api: Api = Api()
     log: Log = Log()

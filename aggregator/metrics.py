@@ -71,6 +71,14 @@ class Metrics:
         )
         self.waiting = Gauge("sonde_batches_waiting", "Batches that wait for the other end of a link.", registry=r)
         self.pending = Gauge("sonde_batches_pending", "Batches accepted and not acknowledged yet.", registry=r)
+        self.halves = Counter(
+            "sonde_halves",
+            "Slow and failed rows by what became of the row of their other end: came, asked, then found or missing; "
+            "not_asked where its agent sends all rows or has no stream here; over_limit.",
+            ["outcome"],
+            registry=r,
+        )
+        self.halves_open = Gauge("sonde_halves_open", "Slow and failed rows that may still be asked for.", registry=r)
         self.unresolved = Counter("sonde_links_unresolved", "Links stored with the other end ~unknown.", registry=r)
         self.released = Counter(
             "sonde_batches_released_early",

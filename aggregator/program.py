@@ -12,6 +12,7 @@ import os
 import threading
 from pathlib import Path
 
+from aggregator.analysis.halves import Halves
 from aggregator.analysis.peers import Peers
 from aggregator.analysis.shared_peers import SharedPeers
 from aggregator.api.app import ApiApp
@@ -70,7 +71,8 @@ class Aggregator:
             app = SqlApp(Engine(self._store, settings.sql), settings.sql, token(settings.sql), self.metrics)
             threads = settings.sql.max_concurrent * 2 + _SPARE_SQL_THREADS
             self._web.append(WebServer("sql", app, settings.sql.listen, threads, settings.sql.max_query_bytes))
-        self._ingest = IngestServer(settings, self._pipeline, self.metrics)
+        self._halves = Halves(settings.halves, peers, self.metrics)
+        self._ingest = IngestServer(settings, self._pipeline, self.metrics, self._halves)
         self._drain_s = settings.drain_s
         self._state = "starting"
 
@@ -83,6 +85,7 @@ class Aggregator:
         self._pipeline.start()
         self._guard.start()
         self._shared_peers.start()
+        self._halves.start()
         for server in self._web:
             server.start()
         self._ingest.start()
@@ -95,6 +98,7 @@ class Aggregator:
         agents send again what was not answered.
         """
         self._state = "stopping"
+        self._halves.stop()
         drained = self._pipeline.stop(self._drain_s)
         self._ingest.stop(_STOP_GRACE_S)
         for server in self._web:

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from node_agent import rows
+from node_agent.brake import Brake
+from node_agent.choose import Chooser
 from node_agent.config import AgentSettings
 from node_agent.delivery.encoder import Encoder, Interval
 from node_agent.delivery.spool import Spool
@@ -67,8 +69,11 @@ class Agent:
             max_age_seconds=limits.max_age_seconds,
             quarantine_bytes=limits.quarantine_bytes,
         )
-        self.delivery = Delivery(settings, self.spool)
+        self.chooser = Chooser(settings)
+        self.delivery = Delivery(settings, self.spool, self.chooser.recent.want)
         self.stats = Stats(source, self.spool, self.tally, self.delivery)
+        self.brake = Brake(settings.budget, source, self.chooser, self.stats.kernel_time)
+        self.stats.more = (self.chooser, self.brake)
         self._decoder = Decoder()
         self._encoder = Encoder(self._decoder.strings.__getitem__, source.process)
         self._interval = Interval()
@@ -127,6 +132,7 @@ class Agent:
                 flush_at = max(flush_at + flush_seconds, now)
                 self.stats.kernel_time.tick()
                 self.flush()
+                self.brake.tick()
             watchdog.beat()
             if getattr(self.source, "ended", False):
                 return
@@ -159,7 +165,8 @@ class Agent:
             self._interval.in_flight = rows.in_flight(capture.waiting, clock.offset_ns(), self._decoder)
         if self._turn_bytes > _DECODE_BYTES:
             self._decode()
-            if sum(len(block["start"]) for block in self._interval.requests) > _BATCH_ROWS:
+            chosen = sum(len(block["start"]) for block in self._interval.requests)
+            if max(chosen, self.chooser.sums.groups) > _BATCH_ROWS:
                 self.flush()
 
     def _decode(self) -> None:
@@ -167,12 +174,15 @@ class Agent:
         turns = {ring: np.concatenate(parts) for ring, parts in self._turns.items()}
         self._turns.clear()
         self._turn_bytes = 0
-        self._interval.requests += rows.requests(turns, clock.offset_ns(), self.tally, self._decoder)
+        found = rows.requests(turns, clock.offset_ns(), self.tally, self._decoder)
+        self._interval.requests += self.chooser.choose(found)
 
     def flush(self) -> None:
         """Seal what was gathered, if it is anything."""
         self._decode()
         interval, self._interval = self._interval, Interval()
+        interval.requests += self.chooser.halves()
+        interval.unsampled = self.chooser.sums.take()
         now_us = time.time_ns() // 1000
         if self._stats_due():
             interval.agent_stats += self.stats.rows(now_us)
@@ -189,4 +199,4 @@ class Agent:
         if not said and not any(vars(interval).values()):
             return  # an empty batch says that nothing is in flight any more
         self._host.seen_us = now_us
-        self.spool.seal(self._encoder.encode(interval, self._host))
+        self.spool.seal(self._encoder.encode(interval, self._host, self.chooser.shares.statements))

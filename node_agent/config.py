@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from node_agent.kernel.layout import SCOPE_ITEMS
+from proto import sonde_pb2 as pb
 from sonde.config import Settings, load
 from sonde.errors import ConfigError
 from sonde.logs import Log
@@ -137,6 +138,53 @@ class AgentTls(Tls):
     server_name: str = Field("", description="name in the aggregator's certificate, where it is not its address")
 
 
+class Budget(Settings):
+    """What the agent may cost, itself and its probes in the kernel together, in percent of one core."""
+
+    cpu_percent: float = Field(5.0, gt=0, le=100_000, description="near it fewer rows are sent; totals stay exact")
+    least_rows: float = Field(
+        500.0, ge=0, description="rows a second that may always be sent: first failed requests, then slow ones"
+    )
+    detach_percent: float = Field(
+        100.0, ge=0, le=100_000, description="above it, on average of half a minute, the probes are detached; 0: never"
+    )
+    detach_seconds: float = Field(
+        60.0, gt=0, le=3600, description="until they are attached again; twice as long each time, up to an hour"
+    )
+
+
+class Slow(Settings):
+    """Requests that get a row of their own as long as possible, beside failed ones and those over their kind's p99."""
+
+    ms: float = Field(100.0, ge=0, description="a request that lasts as long is slow")
+    protocols: dict[str, float] = Field({"redis": 10.0}, description="the same for one protocol, such as `mysql: 50`")
+
+    @field_validator("protocols")
+    @classmethod
+    def _known(cls, value: dict[str, float]) -> dict[str, float]:
+        known = [name.lower() for name in pb.Protocol.keys()[1:]]
+        for name in value:
+            if name not in known:
+                raise ValueError(f"{name} is no protocol; known are {', '.join(known)}")
+        return value
+
+
+class Texts(Settings):
+    """Statements, literals masked."""
+
+    share: float = Field(
+        1.0, ge=0, le=1, description="of ordinary rows that carry their statement; slow and failed ones always do"
+    )
+
+
+class Recent(Settings):
+    """Rows that were not sent, kept in memory in case the aggregator asks for the other half of a slow request."""
+
+    seconds: float = Field(60.0, ge=0, le=3600, description="kept so long")
+    max_bytes: int = Field(16 << 20, ge=0, description="beyond it the oldest are forgotten; about 40 bytes a row")
+    wait_seconds: float = Field(15.0, gt=0, le=600, description="a row that is asked for may come so much later")
+
+
 class Metrics(Settings):
     """The agent's own metrics for Prometheus."""
 
@@ -176,6 +224,10 @@ class AgentSettings(Settings):
     max_connections: int = Field(65536, ge=64, le=4_000_000, description="sockets that are followed at once")
     rings: Rings = Rings()
     spool: Spool = Spool()
+    budget: Budget = Budget()
+    slow: Slow = Slow()
+    texts: Texts = Texts()
+    recent: Recent = Recent()
     delivery: Delivery = Delivery()
     tls: AgentTls = AgentTls()
     insecure: bool = Field(False, description="send in plain text to an aggregator on another host")

@@ -59,6 +59,7 @@ class KernelSource:
         self._wait = _SHORTEST_WAIT
         self._refreshed = time.monotonic()
         self._sweep_at = 0.0
+        self._past: dict[str, dict[str, int]] = {}  # counters of probes that were detached
 
     def open(self) -> None:
         """Load and attach every probe, then start them together.
@@ -99,6 +100,13 @@ class KernelSource:
             )
         for item in absent:
             _log.warning("%s is missing, needed %s; the agent goes on without", item.name, item.why)
+
+    def detach(self) -> None:
+        """Take every probe out of the kernel; `open` loads them again. Counters go on from where they are."""
+        self._past = {name: dict(counters) for name, counters in self.counters()}
+        for probe in self.probes.values():
+            probe.close()
+        self.probes.clear()
 
     def wait(self, timeout: float) -> None:
         """Until records have come, gathered for some milliseconds, or `timeout` seconds have passed."""
@@ -161,8 +169,11 @@ class KernelSource:
 
     def counters(self) -> Iterator[tuple[str, dict[str, int]]]:
         """Each probe's totals."""
-        for name, probe in self.probes.items():
-            yield name, probe.counters()
+        for name in {**self._past, **self.probes}:
+            counters = dict(self._past.get(name, {}))
+            for key, count in self.probes[name].counters().items() if name in self.probes else ():
+                counters[key] = counters.get(key, 0) + count
+            yield name, counters
 
     def cost(self) -> dict[str, tuple[int, int]]:
         """Each probe's (ns, runs) while the kernel's statistics were on."""

@@ -9,8 +9,8 @@ import logging
 import os
 import resource
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -76,6 +76,16 @@ class KernelTime:
             self._open = None
 
 
+class Counting(Protocol):
+    """A part of the agent that has counters of its own."""
+
+    def counters(self) -> dict[str, int]:
+        """Totals since the start, by name."""
+
+    def gauges(self) -> dict[str, int]:
+        """What is the case now, by name."""
+
+
 class Stats:
     """Totals of everything, and what they were at the last interval."""
 
@@ -84,6 +94,7 @@ class Stats:
         self._last: dict[str, dict[str, int]] = {}
         self._last_time = time.monotonic()
         self.kernel_time = KernelTime(source)
+        self.more: Sequence[Counting] = ()
 
     def totals(self) -> dict[str, dict[str, int]]:
         """Probe -> counter -> total since the start; "agent" is the agent itself."""
@@ -117,6 +128,8 @@ class Stats:
             "details/wire_bytes": spool.sealed_bytes,
         }
         out["agent"] |= {f"details/{name}": count for name, count in self._delivery.totals().items()}
+        for part in self.more:
+            out["agent"] |= {f"details/{name}": count for name, count in part.counters().items()}
         return out
 
     def rows(self, now_us: int) -> list[dict[str, Any]]:
@@ -142,6 +155,8 @@ class Stats:
             rows.append({"probe": probe, "time": now_us, "interval": int(seconds * 1e6), "details": {"broken": 1}})
         agent = next(row for row in rows if row["probe"] == "agent")
         agent |= {"rss": rss_bytes(), "spooled_bytes": self._spool.waiting_bytes}
+        for part in self.more:
+            agent["details"] |= part.gauges()
         if self._spool.failing:
             agent["details"]["spool_failing"] = 1
         if address := self._delivery.address:
@@ -173,6 +188,11 @@ class Stats:
         for address in self._delivery.addresses.order:
             connected.add_metric([address], address == self._delivery.address)
         yield connected
+        now = GaugeMetricFamily("sonde_agent_now", "What is the case now; see agent_stats.details.", labels=["gauge"])
+        for part in self.more:
+            for name, number in part.gauges().items():
+                now.add_metric([name], number)
+        yield now
         broken = GaugeMetricFamily("sonde_agent_probe_broken", "1: the probe did not load.", labels=["probe"])
         for probe in self._source.broken:
             broken.add_metric([probe], 1)

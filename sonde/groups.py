@@ -20,8 +20,10 @@ U64 = npt.NDArray[np.uint64]
 Kind = TypeVar("Kind", bound="Groups")
 
 _LIMIT = 2**62
-_KEYS = 1 << 16
-_OFFSET = 1 << 15
+#: Room for the keys of one group's sketch: 0 for sketch.ZERO, else the bucket + 1. The longest time that 64 bits of
+#: nanoseconds hold is in bucket 2,218.
+_KEYS = 4096
+_SMALL = 2**32
 
 
 def dense(codes: npt.NDArray[Any]) -> tuple[Ints, int]:
@@ -39,7 +41,8 @@ def combine(columns: Sequence[npt.NDArray[Any]]) -> Ints:
         code = (column - low).astype(np.uint64)
         span = int(code.max()) + 1 if code.size else 1
         if span > 2 * len(code) + 1024:
-            code, span = dense(column)[0].astype(np.uint64), len(np.unique(column))
+            places, span = dense(column)
+            code = places.astype(np.uint64)
         if size > _LIMIT // span:
             key, size = dense(key)
         key = key * span + code.astype(np.int64)
@@ -81,26 +84,30 @@ class Groups:
 
     def buckets(self, nanoseconds: U64, weight: U64) -> Buckets:
         """One sketch per group of durations (n,), each counted `weight` times, at least once."""
-        keys = sketch.bucket(nanoseconds[self.order]).astype(np.int64) + _OFFSET
-        return self._counted(self.codes * _KEYS + keys, weight, self.order)
+        return self._counted(self.codes, sketch.bucket(nanoseconds[self.order]), weight, self.order)
 
     def merged(self, rows: Buckets) -> Buckets:
         """One sketch per group: the sum of its rows' sketches."""
         group = np.empty(len(self.order), dtype=np.int64)
         group[self.order] = self.codes
-        codes = np.repeat(group, rows.sizes) * _KEYS + (rows.keys.astype(np.int64) + _OFFSET)
-        return self._counted(codes, rows.counts, None)
+        return self._counted(np.repeat(group, rows.sizes), rows.keys, rows.counts, None)
 
-    def _counted(self, codes: Ints, weight: U64, of: Ints | None) -> Buckets:
-        """Sketches from codes group * _KEYS + key; `weight` of entry i stands at `of[i]`, or at i."""
+    def _counted(self, group: Ints, keys: npt.NDArray[np.int16], weight: U64, of: Ints | None) -> Buckets:
+        """Sketches of entries `keys` in `group`; `weight` of entry i stands at `of[i]`, or at i."""
+        # Sorting is most of the cost, and of 32 bits it is half of that of 64.
+        kind = np.uint32 if len(self) * _KEYS < _SMALL else np.int64
+        place = np.where(keys == sketch.ZERO, 0, keys + 1).astype(kind)
+        codes: npt.NDArray[Any] = np.multiply(group, _KEYS, dtype=kind, casting="unsafe") + place
         if int(weight.max()) == 1:
-            codes = np.sort(codes)
-            new = np.flatnonzero(np.diff(codes, prepend=codes[0] - 1))
+            codes.sort()
+            new = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
             counts = np.diff(new, append=len(codes)).astype(np.uint64)
             distinct = codes[new]
         else:
             order = np.argsort(codes, kind="stable")
             distinct, new = np.unique(codes[order], return_index=True)
             counts = np.add.reduceat(weight[order if of is None else of[order]], new)
-        sizes = np.diff(np.searchsorted(distinct, np.arange(len(self) + 1) * _KEYS))
-        return Buckets(sizes.astype(np.int64), (distinct % _KEYS - _OFFSET).astype(np.int16), counts)
+        wide = distinct.astype(np.int64)
+        sizes = np.bincount(wide // _KEYS, minlength=len(self))
+        place = wide % _KEYS
+        return Buckets(sizes.astype(np.int64), np.where(place == 0, sketch.ZERO, place - 1).astype(np.int16), counts)

@@ -141,6 +141,11 @@ class Peers:
         for address, port, service in told:
             self.learn_endpoint(host, address.tobytes(), port, strings[service])
 
+    def end(self, connection: int, role: int) -> End | None:
+        """Host and service at one end of a connection, as its own agent told; None if none did."""
+        with self._lock:
+            return (self._clients if role == pb.CLIENT else self._servers).get(connection)
+
     def resolve(self, host: str, links: Columns, give_up: bool = False) -> Resolution:
         """The other end of every link of a batch of `host`; open ones read `~unknown`."""
         count = len(links["role"])

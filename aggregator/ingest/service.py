@@ -18,6 +18,7 @@ from typing import Any
 
 import grpc
 
+from aggregator.analysis.halves import Halves
 from aggregator.config import AggregatorSettings
 from aggregator.ingest import content, seal
 from aggregator.ingest.admission import Admission
@@ -43,13 +44,21 @@ class Stream:
     """One agent's stream."""
 
     def __init__(
-        self, settings: AggregatorSettings, pipeline: Pipeline, metrics: Metrics, peer: Peer, admission: Admission
+        self,
+        settings: AggregatorSettings,
+        pipeline: Pipeline,
+        metrics: Metrics,
+        peer: Peer,
+        admission: Admission,
+        halves: Halves,
     ) -> None:
         self._admission = admission
         self._settings = settings
         self._pipeline = pipeline
         self._metrics = metrics
         self._peer = peer
+        self._halves = halves
+        self._host = ""
         self._answers: queue.SimpleQueue[pb.AggregatorMessage | None] = queue.SimpleQueue()
         self._window = threading.Semaphore(settings.grpc.window_batches)
         self._lock = threading.Lock()
@@ -61,7 +70,11 @@ class Stream:
     def end(self) -> None:
         """The stream is gone: stop reading and answering."""
         self._ended.set()
+        self._halves.leave(self._host, self._ask)
         self._answers.put(None)
+
+    def _ask(self, exchanges: list[int]) -> None:
+        self._answers.put(pb.AggregatorMessage(wanted=pb.Wanted(exchange_ids=exchanges)))
 
     def read(self, frames: Iterator[bytes]) -> None:
         """Take messages until the agent closes its side."""
@@ -138,6 +151,11 @@ class Stream:
             self._pipeline.submit(batch, Sealed(sealed.content, sealed.content_bytes, sealed.checksum), taken, done)
         except Refused as refused:
             done(refused)
+            return True
+        if taken.host.name != self._host:
+            self._host = taken.host.name
+            self._halves.hear(self._host, self._ask)
+        self._halves.learn(taken)
         return True
 
     def _open(self, sealed: pb.SealedBatch) -> content.Content | None:
@@ -232,7 +250,7 @@ class _Unknown(grpc.GenericRpcHandler):  # type: ignore[misc]
 class IngestServer:
     """The gRPC server."""
 
-    def __init__(self, settings: AggregatorSettings, pipeline: Pipeline, metrics: Metrics) -> None:
+    def __init__(self, settings: AggregatorSettings, pipeline: Pipeline, metrics: Metrics, halves: Halves) -> None:
         """Bind, without serving yet.
 
         Raises:
@@ -242,6 +260,7 @@ class IngestServer:
         self._settings = settings
         self._pipeline = pipeline
         self._metrics = metrics
+        self._halves = halves
         self._lock = threading.Lock()
         self._streams: set[Stream] = set()
         self._admission = Admission(settings.grpc, settings.limits)
@@ -295,7 +314,7 @@ class IngestServer:
             yield from self._serve(frames, context, peer)
 
     def _serve(self, frames: Iterator[bytes], context: Any, peer: Peer) -> Iterator[pb.AggregatorMessage]:
-        stream = Stream(self._settings, self._pipeline, self._metrics, peer, self._admission)
+        stream = Stream(self._settings, self._pipeline, self._metrics, peer, self._admission, self._halves)
         with self._lock:
             full = len(self._streams) >= self._settings.grpc.max_agents
             if not full:

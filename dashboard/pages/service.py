@@ -120,6 +120,7 @@ def _fill(source: Source, asking: Asked) -> tuple[Any, ...]:
                 "Some totals of this range are estimates (~): rates were beyond what agents count one by one."
             )
         )
+    messages += [parts.message(text) for text in without_rows(summary)]
     found = charts.points(window, series)
     shown = [
         charts.rate(window, found, observed_from(source, asking), asking.revision),
@@ -132,6 +133,19 @@ def _fill(source: Source, asking: Asked) -> tuple[Any, ...]:
         shown = [settling(figure, asking.now - source.settings.settle_seconds, window.end) for figure in shown]
     role = "as server: requests it answered" if state.role == "server" else "as client: requests it made"
     return (messages, role, _tiles(summary, seconds_observed(source, asking), state.role), *shown)
+
+
+def without_rows(summary: Row) -> list[str]:
+    """What the page has to say where agents sent no row of some requests."""
+    if not summary["unsampled_requests"]:
+        return []
+    share = percent(summary["unsampled_requests"], summary["total"])
+    text = (
+        f"{share} of these requests have no row of their own: their agents keep within a budget. Totals and "
+        "percentiles hold all of them; the network time and the slow requests are of those with a row, among which "
+        "slow and failed ones are more frequent."
+    )
+    return [text]
 
 
 def _no_requests(source: Source, asking: Asked) -> str:

@@ -1,4 +1,5 @@
 -- A step of the range: mean network time of the requests whose two ends were both seen, for a service at one end.
+-- Where an agent sends no row of some requests, these are what it sent; halves that were asked for (weight 0) do not count.
 SELECT
     intDiv(toUnixTimestamp(start), {step_s:UInt32}) * {step_s:UInt32} AS step,
     sum(weight) AS joined,
@@ -14,4 +15,5 @@ WHERE client_start >= fromUnixTimestamp64Milli(toInt64({from_s:UInt32}) * 1000)
   AND ({operation:String} = '' OR operation = {operation:String})
   AND network_ns IS NOT NULL
 GROUP BY step
+HAVING joined > 0
 ORDER BY step

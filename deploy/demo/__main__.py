@@ -169,6 +169,8 @@ def main(seconds: float, port_offset: int, keep: bool, force_replay: bool) -> No
         raise click.ClickException(f"{reason}, and eBPF needs root as well. Run: sudo make demo")
     for number in _SIGNALS:
         signal.signal(number, _raise_stop)
+    # All hosts share one kernel: each agent's probes run for the system calls of all three, and of the whole machine.
+    os.environ.setdefault("SONDE_AGENT__BUDGET__CPU_PERCENT", "25")
     ports = Ports.moved(port_offset)
     try:
         for name in workdir.remove_leftovers():

@@ -77,8 +77,11 @@ class Connection:
         counters: Counters,
         changed: Callable[[], None],
         held: Mapping[int, Hold] | None = None,
+        asked: Callable[[list[int]], None] = lambda _: None,
     ) -> None:
-        """Connect and greet; nothing is sent before `begin`. `changed` is called at the welcome and at the end.
+        """Connect and greet; nothing is sent before `begin`.
+
+        `changed` is called at the welcome and at the end, `asked` with the exchange_ids of rows that are wanted.
 
         Raises:
             CertificateError: the files of `tls` cannot be used as they are now.
@@ -87,7 +90,7 @@ class Connection:
         self.address, self._settings, self._limits = address, settings, limits
         self._spool, self._counters, self._changed = spool, counters, changed
         self.outbox = Outbox(spool, limits.window_batches, limits.window_bytes, held)
-        self._tls = tls is not None
+        self._tls, self._asked = tls is not None, asked
         self._begin = threading.Event()
         self._closed = False
         self._max_batch_bytes = 0
@@ -195,6 +198,8 @@ class Connection:
             self._changed()
         elif kind == "ack":
             self._acknowledge(answer.ack)
+        elif kind == "wanted":
+            self._asked(list(answer.wanted.exchange_ids))
         elif kind == "refusal":
             return self._refusal(answer.refusal)
         return True

@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from node_agent.identity.processes import Process
 from proto import sonde_pb2 as pb
-from sonde import batches
+from sonde import batches, sketches
 from sonde.ids import mix64
+from sonde.sketches import Buckets
 
 Array = npt.NDArray[Any]
 Columns = dict[str, Array]
@@ -28,7 +29,18 @@ LINK_COLUMNS = (
 _TEXTS = {
     "requests": ("operation", "resource", "statement", "status_code"),
     "in_flight": ("operation", "resource", "statement"),
+    "unsampled": ("operation", "resource"),
 }
+_OF_STATEMENT = ("statement_id", "protocol", "statement")
+_BLOCKS = ("requests", "in_flight", "connections")
+
+
+@dataclass
+class Unsampled:
+    """Sums of g groups of requests: LINK_COLUMNS and the section's columns without `link`, shape (g,); `statement`."""
+
+    columns: Columns
+    sketches: dict[str, Buckets]
 
 
 @dataclass
@@ -36,7 +48,8 @@ class Interval:
     """What one batch will hold. Times are Unix us, durations units of the wire (see proto/sonde.proto).
 
     `requests`, `in_flight` and `connections` hold LINK_COLUMNS beside the section's own columns (without `link`);
-    texts are indices into the agent's table of strings.
+    texts are indices into the agent's table of strings. Where `requests` have a column `shown`, that is the statement
+    which the row carries, and `statement` the one whose text may have to be sent.
     """
 
     requests: list[Columns] = field(default_factory=list)
@@ -44,6 +57,7 @@ class Interval:
     connections: list[Columns] = field(default_factory=list)
     endpoints: list[tuple[bytes, int, Process, int]] = field(default_factory=list)
     agent_stats: list[dict[str, Any]] = field(default_factory=list)
+    unsampled: Unsampled | None = None
 
 
 class _Dictionary:
@@ -85,19 +99,24 @@ class Encoder:
         """Send every text once more: the batch that held it may have been dropped."""
         self._sent.clear()
 
-    def encode(self, interval: Interval, host: pb.Host) -> pb.Batch:
-        """The batch of `interval`."""
+    def encode(self, interval: Interval, host: pb.Host, statements: int = 1 << 30) -> pb.Batch:
+        """The batch of `interval`, with the texts of at most so many new statements."""
         batch = pb.Batch(host=host)
         dictionary = _Dictionary()
-        sections = {name: concatenate(getattr(interval, name)) for name in ("requests", "in_flight", "connections")}
+        sections = {name: concatenate(getattr(interval, name)) for name in _BLOCKS}
         filled = {name: columns for name, columns in sections.items() if columns}
+        if interval.unsampled is not None:
+            filled["unsampled"] = interval.unsampled.columns
+            for name, buckets in interval.unsampled.sketches.items():
+                sketches.fill(getattr(batch.unsampled, f"{name}_sketch"), buckets)
         self._links(batch, dictionary, filled)
+        self._statements(batch, dictionary, filled, statements)
         for name, columns in filled.items():
+            if "shown" in columns:
+                columns["statement"] = columns["shown"]
             for text in _TEXTS.get(name, ()):
                 columns[text] = dictionary.remap(columns[text], self._text_of)
             batches.fill(name, getattr(batch, name), {column: columns[column] for column in batches.SECTIONS[name]})
-        if "requests" in filled:
-            self._statements(batch, filled["requests"])
         self._endpoints(batch, dictionary, interval)
         self._stats(batch, dictionary, interval)
         batch.strings.extend(dictionary.texts)
@@ -122,27 +141,24 @@ class Encoder:
             block["link"] = link[start : start + rows]
             start += rows
 
-    def _statements(self, batch: pb.Batch, requests: Columns) -> None:
-        ids, first = np.unique(requests["statement_id"], return_index=True)
+    def _statements(self, batch: pb.Batch, dictionary: _Dictionary, sections: Mapping[str, Columns], most: int) -> None:
+        parts = [sections[name] for name in ("requests", "unsampled") if name in sections]
+        if not parts:
+            return
+        told = {name: np.concatenate([part[name] for part in parts]) for name in _OF_STATEMENT}
+        ids, first = np.unique(told["statement_id"], return_index=True)
         fresh = [
             (identity, row) for identity, row in zip(ids.tolist(), first.tolist(), strict=True)
             if identity and identity not in self._sent
-        ]  # fmt: skip
+        ][:most]  # fmt: skip
         if not fresh:
             return
         if len(self._sent) + len(fresh) > self._remembered:
             self._sent.clear()
         self._sent.update(dict.fromkeys(identity for identity, _ in fresh))
-        rows = [row for _, row in fresh]
-        batches.fill(
-            "statements",
-            batch.statements,
-            {
-                "statement_id": requests["statement_id"][rows],
-                "protocol": requests["protocol"][rows],
-                "text": requests["statement"][rows],
-            },
-        )
+        columns = {name: column[[row for _, row in fresh]] for name, column in told.items()}
+        columns["text"] = dictionary.remap(columns.pop("statement"), self._text_of)
+        batches.fill("statements", batch.statements, columns)
 
     @staticmethod
     def _endpoints(batch: pb.Batch, dictionary: _Dictionary, interval: Interval) -> None:

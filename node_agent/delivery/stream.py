@@ -18,6 +18,7 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable
 
 from node_agent.config import AgentSettings
 from node_agent.delivery.addresses import Addresses
@@ -38,9 +39,14 @@ _FIRST_HOLD_SECONDS, _LONGEST_HOLD_SECONDS = 5.0, 600.0
 class Delivery:
     """A thread that keeps a stream up until `close`."""
 
-    def __init__(self, settings: AgentSettings, spool: Spool) -> None:
-        """UsageError if batches would leave this host in plain text."""
-        self._settings, self._spool = settings, spool
+    def __init__(
+        self, settings: AgentSettings, spool: Spool, asked: Callable[[list[int]], None] = lambda _: None
+    ) -> None:
+        """`asked` takes the exchange_ids whose rows an aggregator wants, in a thread of the stream.
+
+        UsageError if batches would leave this host in plain text.
+        """
+        self._settings, self._spool, self._asked = settings, spool, asked
         self._tls = tls_files(settings)
         self._limits = settings.delivery
         self.addresses = Addresses(settings.name, settings.aggregator, self._limits.retry_seconds)
@@ -158,6 +164,7 @@ class Delivery:
                 *(self._settings, address, self._tls, self._spool, self.counters),
                 self._happened.set,
                 self._still_held(),
+                self._asked,
             )
         except CertificateError as error:
             self._last = address

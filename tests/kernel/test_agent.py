@@ -36,12 +36,14 @@ def aggregator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aggregator]
 class Running:
     """An agent process that looks at one namespace."""
 
-    def __init__(self, host: Namespace, name: str, grpc: int, folder: Path, *options: str) -> None:
+    def __init__(self, host: Namespace, name: str, grpc: int, folder: Path, *options: str, **settings: str) -> None:
+        """`settings` by their variables: BUDGET__CPU_PERCENT="1"."""
         self.log = folder / f"{name}.log"
         argv = [sys.executable, "-m", "sonde", "agent", "--host-name", name, "--scope-netns", str(host.path)]
         argv += ["--aggregator", f"127.0.0.1:{grpc}", "--metrics-listen", "", *options]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(argv, cwd=ROOT, stdout=log, stderr=log)
+            environment = os.environ | {f"SONDE_AGENT__{key}": value for key, value in settings.items()}
+            self.process = subprocess.Popen(argv, cwd=ROOT, stdout=log, stderr=log, env=environment)
 
     def wait_for(self, text: str, timeout: float = 60) -> None:
         deadline = time.monotonic() + timeout

@@ -33,7 +33,8 @@ class NamespaceError(RuntimeError):
     """`ip` refused; the message is its own."""
 
 
-def _ip(*arguments: str) -> str:
+def run_ip(*arguments: str) -> str:
+    """Output of `ip`; raises NamespaceError."""
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
     if done.returncode:
         raise NamespaceError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
@@ -67,9 +68,9 @@ class Namespace:
         self.name = name
         self.address = address
         self.path = RUN_NETNS / name
-        _ip("netns", "add", name)
+        run_ip("netns", "add", name)
         try:
-            _ip("-n", name, "link", "set", "lo", "up")
+            run_ip("-n", name, "link", "set", "lo", "up")
             self.inode = self.path.stat().st_ino
         except BaseException:
             remove(name)
@@ -123,20 +124,21 @@ class Network:
     def __init__(self, *hosts: str, prefix: str = "10.87.0", label: str = TEST_PREFIX) -> None:
         self._stack = contextlib.ExitStack()
         self._hosts: dict[str, Namespace] = {}
+        self._ports: dict[str, str] = {}
         base = f"{label}-{os.getpid()}-{next(_numbers)}"
         try:
-            switch = self._stack.enter_context(Namespace(f"{base}-switch"))
-            _ip("-n", switch.name, "link", "add", "br0", "type", "bridge")
-            _ip("-n", switch.name, "link", "set", "br0", "up")
+            switch = self.switch = self._stack.enter_context(Namespace(f"{base}-switch"))
+            run_ip("-n", switch.name, "link", "add", "br0", "type", "bridge")
+            run_ip("-n", switch.name, "link", "set", "br0", "up")
             for number, host in enumerate(hosts, 11):
                 space = self._stack.enter_context(Namespace(f"{base}-{host}", f"{prefix}.{number}"))
                 self._hosts[host] = space
-                port = f"port{number}"
-                _ip("-n", switch.name, "link", "add", port, "type", "veth", "peer", "eth0", "netns", space.name)
-                _ip("-n", switch.name, "link", "set", port, "master", "br0", "up")
-                _ip("-n", space.name, "addr", "add", f"{space.address}/24", "dev", "eth0")
-                _ip("-n", space.name, "addr", "add", f"fd87::{number}/64", "dev", "eth0", "nodad")
-                _ip("-n", space.name, "link", "set", "eth0", "up")
+                port = self._ports[host] = f"port{number}"
+                run_ip("-n", switch.name, "link", "add", port, "type", "veth", "peer", "eth0", "netns", space.name)
+                run_ip("-n", switch.name, "link", "set", port, "master", "br0", "up")
+                run_ip("-n", space.name, "addr", "add", f"{space.address}/24", "dev", "eth0")
+                run_ip("-n", space.name, "addr", "add", f"fd87::{number}/64", "dev", "eth0", "nodad")
+                run_ip("-n", space.name, "link", "set", "eth0", "up")
         except BaseException:
             self._stack.close()
             raise
@@ -146,6 +148,10 @@ class Network:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._hosts)
+
+    def port(self, host: str) -> str:
+        """Name of the interface on the switch that leads to `host`."""
+        return self._ports[host]
 
     def close(self) -> None:
         """Removes all hosts and the bridge."""
@@ -162,7 +168,7 @@ def pids(name: str) -> list[int]:
     """The processes inside a namespace."""
     if not (RUN_NETNS / name).exists():
         return []
-    return [int(pid) for pid in _ip("netns", "pids", name).split()]
+    return [int(pid) for pid in run_ip("netns", "pids", name).split()]
 
 
 def remove(name: str, patience_s: float = 5) -> None:
@@ -181,7 +187,7 @@ def remove(name: str, patience_s: float = 5) -> None:
         if not inside:
             break
     if (RUN_NETNS / name).exists():
-        _ip("netns", "del", name)
+        run_ip("netns", "del", name)
 
 
 def _is_zombie(pid: int) -> bool:

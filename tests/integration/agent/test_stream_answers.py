@@ -11,6 +11,7 @@ import pytest
 from node_agent.delivery import stream
 from node_agent.delivery.spool import Spool
 from proto import sonde_pb2 as pb
+from tests.support import fake_aggregators
 from tests.support.fake_aggregators import FakeAggregator, delivering, until
 from tests.support.spools import batch, make
 
@@ -172,3 +173,18 @@ def test_a_batch_that_ends_every_stream_holds_up_no_other(
         healthy.append(True)
         until(lambda: spool.waiting == 0)
     assert spool.refused == 0
+
+
+def test_rows_that_are_wanted_are_passed_on(spool: Spool, aggregator: FakeAggregator) -> None:
+    wanted = pb.AggregatorMessage(wanted=pb.Wanted(exchange_ids=[7, 2**64 - 1]))
+    aggregator.answer = lambda batch: [wanted, aggregator.ack(batch), wanted]
+    asked: list[int] = []
+    seal(spool, 1)
+    made = stream.Delivery(fake_aggregators.settings(aggregator.address), spool, asked.extend)
+    made.start()
+    try:
+        until(lambda: spool.waiting == 0 and len(asked) == 4)
+    finally:
+        made.close(5)
+    assert asked == [7, 2**64 - 1] * 2
+    assert made.counters.strange == 0
