@@ -9,80 +9,39 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from aggregator.config import AggregatorSettings
 from aggregator.program import journal_folder
 from aggregator.storage import client, migrations, offline
 from aggregator.web import split_address
-from sonde.errors import SondeError, StoreError, UsageError
+from sonde import checks
+from sonde.errors import StoreError, UsageError
 
 _DISK_BYTES = 1 << 30
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line: what was looked at, whether it is good, what was found."""
-
-    name: str
-    good: bool
-    text: str
-
-    def __str__(self) -> str:
-        return f"{'ok  ' if self.good else 'FAIL'}  {self.name}: {self.text}"
-
-
-def check(settings: AggregatorSettings) -> Iterator[Finding]:
+def check(settings: AggregatorSettings) -> Iterator[checks.Finding]:
     """Every finding, each as soon as it is known; none raises."""
-    yield Finding("configuration", True, "valid")
-    parts: list[tuple[str, Callable[[AggregatorSettings], str]]] = [
+    looks = (
         ("store", _store), ("schema", _schema), ("disk", _disk), ("journal", _journal),
         ("grpc.listen", lambda of: _port(of.grpc.listen)), ("api.listen", lambda of: _port(of.api.listen)),
         ("sql.listen", _sql_port), ("certificates", _certificates), ("sql token", _token),
-    ]  # fmt: skip
-    for name, look in parts:
-        try:
-            yield Finding(name, True, look(settings))
-        except SondeError as error:
-            yield Finding(name, False, str(error))
-        except OSError as error:
-            yield Finding(name, False, f"{error.filename or ''} {error.strerror}".strip())
+    )  # fmt: skip
+    return checks.findings(looks, settings)
 
 
 def _url(settings: AggregatorSettings) -> client.StoreUrl:
     return client.parse(settings.storage.url)
 
 
-def _nearest(path: Path) -> Path:
-    """`path`, or the nearest folder above it that exists."""
-    while not path.exists():
-        path = path.parent
-    return path
-
-
-def _folder(path: Path) -> str:
-    """What can be said of a folder that has to be writable.
-
-    Raises:
-        StoreError: it is not.
-    """
-    there = _nearest(path)
-    if not there.is_dir():
-        raise StoreError(f"{there} is no folder; choose another path")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise StoreError(f"{there} cannot be written by this user; change its owner")
-    return f"{path} can be written" if there == path else f"{path} will be created in {there}"
-
-
 def _store(settings: AggregatorSettings) -> str:
     url = _url(settings)
     if not url.embedded:
         return f"ClickHouse {offline.server_version(url)} answers"
-    said = _folder(Path(url.path))
-    _folder(Path(url.path + ".incoming"))
+    said = checks.writable_folder(Path(url.path))
+    checks.writable_folder(Path(url.path + ".incoming"))
     client.check_unlocked(url.path)
     return said
 
@@ -107,7 +66,7 @@ def _disk(settings: AggregatorSettings) -> str:
     url = _url(settings)
     if not url.embedded:
         return "the server's"
-    folder = _nearest(Path(url.path))
+    folder = checks.nearest(Path(url.path))
     usage = shutil.disk_usage(folder)
     said = f"{usage.free / 1e9:.1f} of {usage.total / 1e9:.1f} GB free at {folder}"
     if usage.free < _DISK_BYTES:
@@ -119,7 +78,7 @@ def _journal(settings: AggregatorSettings) -> str:
     if not _url(settings).embedded:
         return "none: each batch is an insert of its own"
     folder = journal_folder(settings)
-    said = _folder(folder)
+    said = checks.writable_folder(folder)
     if folder.is_dir():
         blocks = sum(1 for one in folder.iterdir() if one.suffix == ".block")
         said += f", {blocks} blocks to be inserted again" if blocks else ""
@@ -127,20 +86,7 @@ def _journal(settings: AggregatorSettings) -> str:
 
 
 def _port(listen: str) -> str:
-    host, port = split_address(listen)
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise UsageError(f"{listen}: {error.strerror}; this machine has no such address") from None
-    family, kind, protocol, _, address = found[0]
-    with socket.socket(family, kind, protocol) as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind(address)
-            one.listen(1)
-        except OSError as error:
-            raise UsageError(f"{listen} cannot be bound: {error.strerror}; is another aggregator running?") from None
-    return f"{listen} is free"
+    return checks.free_port(listen, *split_address(listen))
 
 
 def _sql_port(settings: AggregatorSettings) -> str:
@@ -154,14 +100,7 @@ def _certificates(settings: AggregatorSettings) -> str:
         if host not in ("127.0.0.1", "localhost", "::1") and not settings.grpc.insecure:
             raise UsageError("grpc.listen is reachable from other hosts without grpc.tls; see `sonde ca`")
         return "none: agents deliver in plain text"
-    from sonde.certificates import now
-    from sonde.tls import TlsFiles
-
-    loaded = TlsFiles(tls).load()
-    days = (loaded.expires_s - now().timestamp()) / 86_400
-    if days <= 0:
-        raise UsageError(f"{tls.certificate} expired {-days:.1f} days ago; `sonde ca renew`, then copy it here")
-    return f"{tls.certificate} of {loaded.identity.name or 'the aggregator'}, good for {days:.0f} days"
+    return checks.good_certificate(tls)
 
 
 def _token(settings: AggregatorSettings) -> str:
@@ -173,7 +112,7 @@ def _token(settings: AggregatorSettings) -> str:
         return "none is asked for"
     path = Path(settings.sql.token_file)
     if not path.exists():
-        return f"{path} will be created in {_nearest(path)}"
+        return f"{path} will be created in {checks.nearest(path)}"
     if path.stat().st_mode & 0o007:
         raise UsageError(f"{path} is open to everyone; chmod 0640 it")
     if not os.access(path, os.R_OK):

@@ -8,8 +8,7 @@ import click
 
 from aggregator.sql_client import SqlPort
 from aggregator.sql_options import sql_port
-from sonde import logs
-from sonde.errors import ConfigError
+from sonde import checks, logs
 
 
 @click.command()
@@ -46,30 +45,15 @@ def aggregator(
         if (given := {key: item for key, item in keys.items() if item is not None})
     }
     if check:
-        _check(flags, file)
+        from aggregator import check as examination
+
+        checks.report(lambda: config.load(flags, file), examination.check)
         return
     settings = config.load(flags, file)
     logs.start(settings.log)
     from aggregator.program import run
 
     run(settings)
-
-
-def _check(flags: dict[str, Any], file: str | None) -> None:
-    from aggregator import config
-    from aggregator.check import Finding, check
-
-    try:
-        settings = config.load(flags, file)
-    except ConfigError as error:
-        click.echo(str(Finding("configuration", False, str(error))))
-        raise SystemExit(1) from None
-    good = True
-    for finding in check(settings):
-        click.echo(str(finding))
-        good = good and finding.good
-    if not good:
-        raise SystemExit(1)
 
 
 @click.command()

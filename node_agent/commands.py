@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from node_agent.config import AgentSettings, load_settings
-from sonde import logs
+from sonde import checks, logs
 from sonde.stopping import on_signal
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
@@ -68,8 +68,14 @@ def _return_memory() -> None:
 @click.option("--metrics-listen", help="Address:port of /metrics, empty for none [default: 127.0.0.1:9898].")
 @click.option("--spool-path", help="File of unacknowledged batches, empty for memory only; one an agent.")
 @click.option("--ring-kilobytes", type=int, help="Size of each request ring, a power of two [default: 4096].")
-def agent(**flags: Any) -> None:
+@click.option("--check", is_flag=True, help="Only say whether it could start here; exit code 1 if not.")
+def agent(check: bool, **flags: Any) -> None:
     """Observe this host and send what is seen to an aggregator. Ctrl-C detaches all probes."""
+    if check:
+        from node_agent import check as examination
+
+        checks.report(lambda: _settings(**flags), examination.check)
+        return
     from node_agent.agent import Agent
     from node_agent.source import KernelSource
 
