@@ -125,7 +125,12 @@ class Limits(config.Settings):
         default=32 * MIB, ge=1024, description="content of one agent, decompressed; more is refused with a time to wait"
     )
     agent_burst_bytes: int = Field(default=256 * MIB, ge=1024, description="that it may send at once after a pause")
-    pending_bytes: int = Field(default=512 * MIB, ge=MIB)
+    pending_bytes: int = Field(
+        default=256 * MIB, ge=MIB, description="memory of all batches in work; beyond it streams wait, then are refused"
+    )
+    pending_wait_s: float = Field(
+        default=10.0, ge=0, le=600, description="how long a stream waits for room in limits.pending_bytes"
+    )
 
 
 class Peers(config.Settings):
@@ -137,7 +142,9 @@ class Peers(config.Settings):
         default=3.0, gt=0, le=600, description="clickhouse:// only: how often to read what other aggregators learned"
     )
     connections: int = Field(default=1_000_000, ge=1_000)
-    waiting_bytes: int = Field(default=256 * MIB, ge=MIB)
+    waiting_bytes: int = Field(
+        default=96 * MIB, ge=MIB, description="memory of batches that wait for a peer; beyond it they stop waiting"
+    )
     outside_prefix_v4: int = Field(default=32, ge=0, le=32)
     outside_prefix_v6: int = Field(default=64, ge=0, le=128)
     outside_hosts: int = Field(default=10_000, ge=1)

@@ -37,6 +37,8 @@ _MAPPED = b"\0" * 10 + b"\xff\xff"
 _ANY = (b"\0" * 16, _MAPPED + b"\0" * 4)
 _LOOPBACK_V6 = b"\0" * 15 + b"\x01"
 _OUTSIDE_FORGOTTEN_S = 3600.0
+#: Addresses whose names are kept at hand.
+_OUTSIDE_ADDRESSES = 200_000
 
 End = tuple[str, str]
 Key = TypeVar("Key", bound=Hashable)
@@ -92,7 +94,8 @@ class Peers:
         self._hosts_of: dict[bytes, set[str]] = {}
         self._addresses: dict[str, frozenset[bytes]] = {}
         self._listening: dict[str, dict[int, dict[bytes, str]]] = {}
-        self._outside: set[str] = set()
+        self._outside: dict[bytes, str] = {}
+        self._outside_names: set[str] = set()
         self._outside_since = clock()
         self._new_host_at = clock()
 
@@ -217,16 +220,24 @@ class Peers:
     def _outside_name(self, address: bytes) -> str:
         now = self._clock()
         if now - self._outside_since > _OUTSIDE_FORGOTTEN_S:
-            self._outside, self._outside_since = set(), now
+            self._outside, self._outside_names, self._outside_since = {}, set(), now
+        if len(self._outside) >= _OUTSIDE_ADDRESSES:
+            self._outside = {}
+        name = self._outside.get(address)
+        if name is None:
+            name = self._outside[address] = self._new_outside_name(address)
+        return name
+
+    def _new_outside_name(self, address: bytes) -> str:
         v4 = address.startswith(_MAPPED)
         prefix = self._settings.outside_prefix_v4 if v4 else self._settings.outside_prefix_v6
         data = address[12:] if v4 else address
         network = ipaddress.ip_network((data, prefix), strict=False)
         name = str(network.network_address) if prefix == len(data) * 8 else str(network)
-        if name not in self._outside:
-            if len(self._outside) >= self._settings.outside_hosts:
+        if name not in self._outside_names:
+            if len(self._outside_names) >= self._settings.outside_hosts:
                 return OTHER
-            self._outside.add(name)
+            self._outside_names.add(name)
         return name
 
 

@@ -31,6 +31,12 @@ class Sealed:
     checksum: int
 
 
+def held_bytes(sealed: Sealed, content: Content) -> int:
+    """Memory that a batch takes while it is in work: its columns and its sealed bytes."""
+    columns = sum(column.nbytes for section in content.sections.values() for column in section.values())
+    return columns + len(sealed.content)
+
+
 @dataclass(frozen=True)
 class Ends:
     """The other end of every link: codes (links,) into `names`."""

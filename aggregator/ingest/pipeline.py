@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from aggregator.analysis.peers import Peers, Resolution, count_unknown
 from aggregator.config import AggregatorSettings
 from aggregator.ingest import record
-from aggregator.ingest.batch import BatchId, Block, Part, Sealed
+from aggregator.ingest.batch import BatchId, Block, Part, Sealed, held_bytes
 from aggregator.ingest.collector import Collector
 from aggregator.ingest.content import Content
 from aggregator.ingest.journal import Journal
@@ -45,6 +45,8 @@ _POLL_S = 0.1
 _FIRST_RETRY_S = 0.5
 #: Sections of a batch whose rows are counted on receipt; the others say what is in them.
 COUNTED_SECTIONS = ("requests", "unsampled", "connections", "agent_stats")
+#: Streams that look for room when a batch was answered.
+_WOKEN = 4
 
 Done = Callable[[Refused | None], None]
 
@@ -58,6 +60,7 @@ class Job:
     content: Content
     received_us: int
     deadline: float
+    bytes: int
     answers: list[Done] = field(default_factory=list)
 
 
@@ -80,6 +83,7 @@ class Pipeline:
         self._metrics = metrics
         self._journal = journal
         self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
         self._jobs: dict[BatchId, Job] = {}
         self._pending_bytes = 0
         self._refused_bytes = 0
@@ -127,6 +131,7 @@ class Pipeline:
         end = time.monotonic() + drain_s
         with self._lock:
             self._stopping.set()
+            self._room.notify_all()
         if self._waiter.ident is not None:
             self._waiter.join()
         with self._lock:
@@ -160,9 +165,9 @@ class Pipeline:
             block = Block(block.id, block.made_us, fresh)
             with self._lock:
                 for part in block.parts:
-                    job = Job(part.batch, part.sealed, part.content, part.received_us, 0.0)
-                    self._jobs[part.batch] = job
-                    self._pending_bytes += part.content.bytes
+                    held = held_bytes(part.sealed, part.content)
+                    self._jobs[part.batch] = Job(part.batch, part.sealed, part.content, part.received_us, 0.0, held)
+                    self._pending_bytes += held
             for part in block.parts:
                 self._learn(part.content)
             self._metrics.replayed.inc()
@@ -193,11 +198,17 @@ class Pipeline:
     def submit(self, batch: BatchId, sealed: Sealed, content: Content, done: Done) -> None:
         """Take a batch in; `done` is called once, from another thread or this one, with None for an Ack.
 
+        Returns when there is room for it: the stream that brought it reads no further meanwhile.
+
         Raises:
             Refused: CHANGED_CONTENT, or OVERLOADED if limits.pending_bytes is reached or the pipeline stops.
         """
         self._learn(content)
+        held = held_bytes(sealed, content)
         with self._lock:
+            room = True
+            if batch not in self._jobs:
+                room = self._room.wait_for(lambda: self._fits(held), self._settings.limits.pending_wait_s)
             if self._stopping.is_set():
                 raise _stopping()
             job = self._jobs.get(batch)
@@ -208,14 +219,14 @@ class Pipeline:
                 self._metrics.repeated.inc()
                 self._metrics.repeated_bytes.inc(len(sealed.content))
                 return
-            if self._jobs and self._pending_bytes + content.bytes > self._settings.limits.pending_bytes:
-                self._refused_bytes = content.bytes
+            if not room:
+                self._refused_bytes = held
                 raise Refused(
                     pb.Refusal.OVERLOADED, "too many bytes wait for their insert; send it later", retryable=True
                 )
-            self._pending_bytes += content.bytes
+            self._pending_bytes += held
             deadline = time.monotonic() + self._settings.peers.wait_s
-            job = Job(batch, sealed, content, time.time_ns() // 1000, deadline, [done])
+            job = Job(batch, sealed, content, time.time_ns() // 1000, deadline, held, [done])
             self._jobs[batch] = job
             self._metrics.pending.set(len(self._jobs))
             self._metrics.pending_bytes.set(self._pending_bytes)
@@ -232,6 +243,10 @@ class Pipeline:
         for section in COUNTED_SECTIONS:
             self._metrics.rows_received.labels(section).inc(content.rows(section))
         self._place(job)
+
+    def _fits(self, held: int) -> bool:
+        most = self._settings.limits.pending_bytes
+        return self._stopping.is_set() or not self._jobs or self._pending_bytes + held <= most
 
     def _learn(self, content: Content) -> None:
         host, strings, sections = content.host.name, content.strings, content.sections
@@ -260,13 +275,13 @@ class Pipeline:
             with self._lock:
                 waiting = list(self._waiting)
             now = time.monotonic()
-            held = sum(job.content.bytes for job in waiting)
+            held = sum(job.bytes for job in waiting)
             placed = set()
             for job in waiting:  # oldest first
                 full = held > self._settings.peers.waiting_bytes
                 if self._try(job, give_up=full or now >= job.deadline):
                     placed.add(job)
-                    held -= job.content.bytes
+                    held -= job.bytes
                     self._metrics.released.inc(full)
             if placed:
                 with self._lock:
@@ -353,7 +368,8 @@ class Pipeline:
     def _finish(self, batch: BatchId, refused: Refused | None) -> None:
         with self._lock:
             job = self._jobs.pop(batch)
-            self._pending_bytes -= job.content.bytes
+            self._pending_bytes -= job.bytes
+            self._room.notify(_WOKEN)
             self._metrics.pending.set(len(self._jobs))
             self._metrics.pending_bytes.set(self._pending_bytes)
             answers = list(job.answers)

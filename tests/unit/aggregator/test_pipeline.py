@@ -43,9 +43,10 @@ class World:
         self.pipeline: Pipeline | None = None
         self.journal: Journal | None = None
 
-    def begin(self, run: bool = True, **storage: Any) -> Pipeline:
+    def begin(self, run: bool = True, limits: dict[str, Any] | None = None, **storage: Any) -> Pipeline:
         given: dict[str, Any] = {"block_delay_s": 0.0, "block_retry_s": 0.1, **storage}
-        settings = AggregatorSettings.model_validate({"storage": given, "peers": {"settle_s": 0, "wait_s": 0}})
+        peers = {"settle_s": 0, "wait_s": 0}
+        settings = AggregatorSettings.model_validate({"storage": given, "peers": peers, "limits": limits or {}})
         self.journal = Journal(self.folder) if self.store.url.embedded else None
         metrics = Metrics()
         writer, ledger = Writer(self.store, settings.limits), Ledger(self.store)  # type: ignore[arg-type]
@@ -230,6 +231,24 @@ def test_an_unreadable_block_is_set_aside_and_its_batches_come_in_another(world:
     world.submit(*PARTS)
     world.wait(lambda: len(world.acknowledged()) == 2)
     check(world)
+
+
+def test_without_room_a_stream_waits_and_goes_on(world: World) -> None:
+    let = threading.Event()
+    world.store.step = lambda now: None if let.is_set() or now != "before requests" else let.wait(60)
+    pipeline = world.begin(limits={"pending_bytes": 1 << 20, "pending_wait_s": 60})
+    parts = [part(busy(f"h{number}", 4_000), 1) for number in range(3)]
+    threads = [threading.Thread(target=world.submit, args=(one,)) for one in parts]
+    for thread in threads:
+        thread.start()
+    world.wait(lambda: pipeline._room._waiters)  # type: ignore[attr-defined]
+    assert len(pipeline._jobs) < 3
+    assert world.acknowledged() == []
+    let.set()
+    world.wait(lambda: len(world.acknowledged()) == 3)
+    for thread in threads:
+        thread.join()
+    assert pipeline._pending_bytes == 0
 
 
 def test_other_content_under_an_accepted_id_is_refused_for_good(world: World) -> None:

@@ -117,7 +117,7 @@ def test_a_stop_that_takes_too_long_says_so_and_answers_nothing_wrong(writer: _W
 
 
 def test_a_full_pipeline_says_so_until_something_is_inserted(writer: _Writer) -> None:
-    pipeline = _pipeline(writer, pending_bytes=1024 * 1024)
+    pipeline = _pipeline(writer, pending_bytes=1024 * 1024, pending_wait_s=0)
     answers = [_submit(pipeline, busy("web", 3_000))]
     assert not pipeline.full
     refused: Refused | None = None
