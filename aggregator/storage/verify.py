@@ -51,7 +51,7 @@ class Check:
 
 @dataclass(frozen=True)
 class _Kind:
-    """One comparison: its query, the tables that it reads, and how fine it looks."""
+    """One comparison: its query, the tables that it reads (totals last), and how fine it looks."""
 
     title: str
     query: str
@@ -126,7 +126,7 @@ def _covered(bounds: list[Row], tables: tuple[str, ...], grain_s: int, since_s: 
 def _compare(ask: Ask, kind: _Kind, start: int, end: int, look_again_s: float) -> Check:
     if start >= end:
         return Check(f"{kind.title}: no closed interval that both hold")
-    span = f"{_at(start)} to {_at(end)}"
+    span = _span(ask, kind.tables[-1], start, end)
 
     def look(step: int, first: int, last: int) -> list[Row]:
         given = {"from": first, "to": last, "step": step, "limit": _LINES}
@@ -162,7 +162,13 @@ def _agents(ask: Ask, start: int, end: int, look_again_s: float) -> Check:
         after = ask(query_text("verify_agents"), given)
         words = "{host}: its agent handed over {reported_count} requests, {requests_count} are here"
         lines = [words.format(**row) for row in after if row in before]
-    return Check(f"{title}: {'DIFFER' if lines else 'agree'}, {_at(start)} to {_at(end)}", lines)
+    return Check(f"{title}: {'DIFFER' if lines else 'agree'}, {_span(ask, 'request_stats_10s', start, end)}", lines)
+
+
+def _span(ask: Ask, table: str, start: int, end: int) -> str:
+    """How much was compared: that nothing differs means little where there was nothing."""
+    found = ask(query_text("verify_compared"), {"table": table, "from": start, "to": end})[0]
+    return f"{found['requests_count']} requests, {_at(start)} to {_at(end)}"
 
 
 def _days(start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -56,7 +56,7 @@ def test_what_the_pipeline_stored_agrees(aggregator: Aggregator) -> None:
     assert verify(aggregator) == []
     ended = sonde("verify", "--url", f"http://127.0.0.1:{aggregator.sql}", "--since", "24h")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.count("agree") == 6
+    assert ended.stdout.count(": agree, 1200 requests, ") == 6
 
 
 @pytest.fixture(scope="module")
