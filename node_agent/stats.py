@@ -176,6 +176,7 @@ class Stats:
         spool = self._spool
         for name, says, number in (
             ("spooled_batches", "Not acknowledged yet.", spool.waiting),
+            ("oldest_unacknowledged_seconds", "Since the oldest of these was sealed.", spool.oldest_seconds),
             ("spool_durable", "1: new batches are on disk before they are sent.", not spool.in_memory),
             ("spool_failing", "1: the file cannot be written, new batches wait in memory.", spool.failing),
             ("spool_quarantined_batches", "Refused for good by the aggregator, kept on disk.", spool.quarantined),

@@ -6,7 +6,7 @@ Invariants:
     3. `after` gives batches in the order of their numbers, which only grow; nothing acknowledged, refused or dropped
        comes again, except that a crash may forget the last acknowledgements
     4. what is handed out is byte for byte what was sealed
-    5. bytes and age are bounded; the oldest goes first, the newest never
+    5. bytes and age are bounded; the oldest goes first, the newest never; setting the clock ages nothing (spool_age.py)
     6. sealed = acknowledged + refused + dropped + waiting; what a kill took from memory is in `dropped` after the next
        start, and so is what damage took, as far as the rest of the files tells; after a kill between a commit whose end
        is not known and the next attempt this can be wrong by the batches of that commit
@@ -24,6 +24,7 @@ tried on disk, and once that works the others follow. One line in the log each w
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import math
@@ -35,6 +36,7 @@ from pathlib import Path
 
 import zstandard
 
+from node_agent.delivery.spool_age import AgeClock, since_boot
 from node_agent.delivery.spool_file import SpoolFile
 from node_agent.delivery.spool_memory import Memory
 from node_agent.delivery.spool_sqlite import FAULTS, is_damage, is_full
@@ -62,9 +64,9 @@ class Spool:
         max_age_seconds: float = math.inf,
         quarantine_bytes: int = 16 << 20,
         clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = since_boot,
     ) -> None:
-        """`path` of the file, empty for memory only; `clock` gives Unix time, `monotonic` the time for new attempts.
+        """`path` of the file, empty for memory only; `clock` gives Unix time, `monotonic` seconds since boot.
 
         Raises:
             SpoolError: another agent uses the file.
@@ -72,11 +74,12 @@ class Spool:
         self._agent, self._max_bytes, self._max_age = agent, max_bytes, max_age_seconds
         self._memory_bytes = min(max_bytes, memory_bytes)
         self._clock, self._monotonic = clock, monotonic
+        self._ages = AgeClock(clock, monotonic)
         self._changed = threading.Condition()
         self._sealing = threading.Lock()  # a compressor is one thread's
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
         self._memory, self._memory_id = Memory(), os.urandom(16)
-        self._file = SpoolFile(Path(path), agent, quarantine_bytes) if path else None
+        self._file = SpoolFile(Path(path), agent, quarantine_bytes, self._ages) if path else None
         self._next = 1
         self._retry_at, self._retry_wait = 0.0, _FIRST_RETRY_SECONDS
         self._full = False
@@ -118,7 +121,7 @@ class Spool:
                 checksum=checksum,
             )
             self.sealed_bytes += len(content)
-            self._memory.add(sealed, int(self._clock()))
+            self._memory.add(sealed, int(self._ages.now()))
             if file is None and not self.failing:
                 file = self._file  # a new one was begun
             if file is not None:
@@ -130,7 +133,7 @@ class Spool:
             return sequence
 
     def _since(self) -> float:
-        return self._clock() - self._max_age
+        return self._ages.now() - self._max_age
 
     def _reserve(self, sequence: int) -> SpoolFile | None:
         """The file under whose id `sequence` is given out, None if it is not written to now."""
@@ -301,6 +304,17 @@ class Spool:
     def waiting_bytes(self) -> int:
         """Bytes that wait for their acknowledgement."""
         return self._memory.bytes + (self._file.bytes if self._file is not None else 0)
+
+    @property
+    def oldest_seconds(self) -> float:
+        """Since the oldest batch that waits was sealed; 0 if none waits."""
+        with self._changed:
+            on_disk = None
+            if self._file is not None:
+                with contextlib.suppress(*FAULTS):  # whoever reads or writes next says so
+                    on_disk = self._file.oldest_at()
+            found = [at for at in (on_disk, self._memory.oldest_at) if at is not None]
+            return max(self._ages.now() - min(found), 0.0) if found else 0.0
 
     @property
     def in_memory(self) -> bool:

@@ -3,7 +3,7 @@
 -- has no page checksums of its own.
 CREATE TABLE batches (
     sequence  INTEGER PRIMARY KEY,  -- never given twice in one file
-    sealed_at INTEGER NOT NULL,     -- Unix time, s
+    sealed_at INTEGER NOT NULL,     -- s of the spool's time (spool_age.py): Unix time, unless the clock was set
     digest    BLOB NOT NULL,
     sealed    BLOB NOT NULL         -- the SealedBatch message, sent as it stands
 );

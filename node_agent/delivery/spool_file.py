@@ -26,6 +26,7 @@ from google.protobuf.message import DecodeError
 
 from node_agent.delivery import spool_quarantine as quarantine
 from node_agent.delivery import spool_sqlite
+from node_agent.delivery.spool_age import AgeClock
 from node_agent.delivery.spool_mark import Known, Mark
 from node_agent.delivery.spool_sqlite import FAULTS, DamagedError, is_damage, transaction
 from proto import sonde_pb2 as pb
@@ -44,12 +45,13 @@ def _digest(sequence: int, sealed: bytes) -> bytes:
 class SpoolFile:
     """Not thread-safe by itself. Nothing is touched before `open`."""
 
-    def __init__(self, path: Path, agent: str, quarantine_bytes: int) -> None:
-        self.path, self._agent, self._quarantine_bytes = path, agent, quarantine_bytes
-        self._mark = Mark(path.with_name(f"{path.name}.lock"))
+    def __init__(self, path: Path, agent: str, quarantine_bytes: int, ages: AgeClock) -> None:
+        self.path, self._agent, self._quarantine_bytes, self._ages = path, agent, quarantine_bytes, ages
+        self._mark = Mark(path.with_name(f"{path.name}.lock"), ages)
         self._sql: sqlite3.Connection | None = None
         self._gone: set[int] = set()  # forgotten, not deleted yet
         self._late: set[int] = set()  # see forget_late
+        self._opened = False
         self._held = 0  # batches that wait in memory
         self._inode = 0
         self._committed = 0  # the highest number that was on disk when it was opened
@@ -86,6 +88,9 @@ class SpoolFile:
             self._mark.acquire()
         self.disconnect()
         known = self._mark.read()
+        if known is not None and not self._opened:
+            self._ages.resume(known.moment, known.steady if known.same_boot else None)
+        self._opened = True
         aside = False
         ours = held if self.id else 0  # what the mark of an earlier process counts is not in this one's memory
         try:
@@ -178,7 +183,7 @@ class SpoolFile:
             raise
 
     def append(self, batches: Sequence[tuple[pb.SealedBatch, int]], max_bytes: int, sealed_since: float) -> int:
-        """Commit batches with the Unix seconds at which they were sealed; how many old ones were dropped.
+        """Commit batches with the seconds at which they were sealed (spool_age.py); how many old ones were dropped.
 
         Deletes what was forgotten. Beyond `max_bytes`, or sealed before `sealed_since`, the oldest are dropped, but
         never the newest of all.
@@ -283,6 +288,13 @@ class SpoolFile:
             with contextlib.suppress(sqlite3.OperationalError, OSError):
                 self.flush()  # not found, and counted, again after a kill
         return None
+
+    def oldest_at(self) -> float | None:
+        """When the oldest batch that waits here was sealed, seconds of the spool's time."""
+        if self._sql is None:
+            return None
+        with contextlib.closing(self._sql.execute("SELECT sequence, sealed_at FROM batches ORDER BY sequence")) as rows:
+            return next((sealed_at for sequence, sealed_at in rows if sequence not in self._gone), None)
 
     def has(self, sequence: int) -> bool:
         """Whether a batch waits here."""

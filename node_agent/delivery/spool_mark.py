@@ -20,10 +20,11 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from node_agent.delivery.spool_age import AgeClock
 from sonde.errors import SpoolError
 
-_FORMAT = struct.Struct("<8s16s16sQQQQ?I")  # magic, then Known in its order
-_MAGIC = b"sondemk1"
+_FORMAT = struct.Struct("<8s16s16sQQQQ?Idd")  # magic, then Known in its order
+_MAGIC = b"sondemk2"
 _DIGEST_BYTES = 8
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -48,11 +49,18 @@ class Known:
     gone: int  # acknowledged, but not deleted from the file yet
     clean: bool
     pid: int
+    moment: float  # the spool's time, see spool_age.py
+    steady: float  # and what the clock since boot said then, seconds
+
+    @property
+    def same_boot(self) -> bool:
+        """Whether the machine runs since then."""
+        return self.boot == boot_id() != bytes(16)
 
     @property
     def exact(self) -> bool:
         """Whether it cannot be older than what it speaks of."""
-        return self.clean or self.boot == boot_id() != bytes(16)
+        return self.clean or self.same_boot
 
 
 def _digest(body: bytes) -> bytes:
@@ -62,8 +70,8 @@ def _digest(body: bytes) -> bytes:
 class Mark:
     """The lock file of one spool."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, ages: AgeClock) -> None:
+        self._path, self._ages = path, ages
         self._boot = boot_id()
         self._descriptor = -1
 
@@ -114,7 +122,10 @@ class Mark:
         self, spool_id: bytes, last: int, waiting: int, held: int, gone: int, clean: bool = False, sync: bool = False
     ) -> None:
         """Replace it, see Known; raises OSError."""
-        body = _FORMAT.pack(_MAGIC, spool_id, self._boot, last, waiting, held, gone, clean, os.getpid())
+        steady, moment = self._ages.steady(), self._ages.now()
+        body = _FORMAT.pack(
+            *(_MAGIC, spool_id, self._boot, last, waiting, held, gone, clean, os.getpid()), moment, steady
+        )
         os.pwrite(self._descriptor, body + _digest(body), 0)
         if sync:
             os.fsync(self._descriptor)

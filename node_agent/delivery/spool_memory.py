@@ -13,7 +13,7 @@ from proto import sonde_pb2 as pb
 
 
 class Memory:
-    """Batches by sequence number, with the Unix second at which each was sealed. Not thread-safe by itself."""
+    """Batches by number, with the second at which each was sealed (spool_age.py). Not thread-safe by itself."""
 
     def __init__(self) -> None:
         self._batches: OrderedDict[int, tuple[pb.SealedBatch, int]] = OrderedDict()
@@ -54,6 +54,11 @@ class Memory:
     def first(self) -> int:
         """The lowest number."""
         return next(iter(self._batches))
+
+    @property
+    def oldest_at(self) -> int | None:
+        """When the oldest was sealed, seconds of the spool's time."""
+        return next((sealed_at for _, sealed_at in self._batches.values()), None)
 
     def numbers(self) -> list[int]:
         """All, in order."""

@@ -13,6 +13,16 @@ from proto import sonde_pb2 as pb
 AGENT = "web"
 
 
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def batch(number: int, size: int = 100) -> pb.Batch:
     """About `size` bytes that do not compress, others for each number."""
     made = pb.Batch(strings=["", random.Random(number).randbytes(size).hex()])

@@ -16,3 +16,9 @@ RAM = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="sonde-spool-", dir=RAM) as made:
         yield Path(made)
+
+
+@pytest.fixture
+def path(folder: Path) -> Path:
+    """Of a spool's file."""
+    return folder / "spool.db"
