@@ -10,6 +10,8 @@ import pytest
 
 from node_agent.delivery import stream
 from node_agent.delivery.spool import Spool
+from node_agent.rows import Tally
+from node_agent.stats import Stats
 from proto import sonde_pb2 as pb
 from tests.support import fake_aggregators
 from tests.support.fake_aggregators import FakeAggregator, delivering, until
@@ -188,3 +190,40 @@ def test_rows_that_are_wanted_are_passed_on(spool: Spool, aggregator: FakeAggreg
         made.close(5)
     assert asked == [7, 2**64 - 1] * 2
     assert made.counters.strange == 0
+
+
+class NoProbes:
+    broken: tuple[str, ...] = ()
+
+    def counters(self) -> list[tuple[str, dict[str, int]]]:
+        return []
+
+
+def test_what_the_agent_says_of_its_streams(spool: Spool, aggregator: FakeAggregator) -> None:
+    ends: list[bool] = []
+
+    def answer(batch: pb.SealedBatch) -> list[pb.AggregatorMessage]:
+        if batch.sequence == 2 and not ends:
+            ends.append(True)
+            raise RuntimeError("a fault in the aggregator")
+        refused = batch.sequence == 3
+        return [aggregator.refusal(batch, R.MALFORMED)] if refused else [aggregator.ack(batch)] * (batch.sequence != 5)
+
+    aggregator.answer = answer
+    seal(spool, 5)
+    with delivering(spool, aggregator.address, answer_seconds=600) as delivery:
+        until(lambda: spool.waiting == 1 and delivery.unanswered == 1)
+        stats = Stats(NoProbes(), spool, Tally(), delivery)  # type: ignore[arg-type]
+        row = next(row for row in stats.rows(1) if row["probe"] == "agent")
+        shown = {metric.name: metric.samples for metric in stats.collect()}
+    details = row["details"]
+    assert details["batches_sent"] - details["batches_resent"] == 5
+    assert details["batches_resent"] >= 1
+    assert (details["reconnects"], details["stream_breaks"], details["refused/malformed"]) == (1, 1, 1)
+    assert details[f"connected/{aggregator.address}"] == 1
+    connected = shown["sonde_agent_connected"][0]
+    assert (connected.labels, connected.value) == ({"aggregator": aggregator.address}, 1)
+    assert shown["sonde_agent_unanswered_batches"][0].value == 1
+    assert shown["sonde_agent_oldest_unanswered_seconds"][0].value > 0
+    waiting_s = shown["sonde_agent_oldest_unacknowledged_seconds"][0].value
+    assert waiting_s >= shown["sonde_agent_oldest_unanswered_seconds"][0].value - 2
