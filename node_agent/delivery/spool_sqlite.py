@@ -51,14 +51,19 @@ def connect(path: Path, agent: str) -> sqlite3.Connection:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
-        if os.fstat(descriptor).st_size == 0:  # the log of a file that is gone
+        fresh = os.fstat(descriptor).st_size == 0
+        if fresh:  # the log of a file that is gone
             Path(f"{path}-wal").unlink(missing_ok=True)
     finally:
         os.close(descriptor)
     sql = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
     try:
+        if fresh:
+            # On a file with content this writes a page, even if it changes nothing. Behind a log whose tail is damaged
+            # that can be the very frame that was damaged, and make the tail valid again.
+            sql.execute("PRAGMA auto_vacuum=INCREMENTAL").fetchall()
         for pragma in (
-            "locking_mode=EXCLUSIVE", "auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "mmap_size=0",
+            "locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "mmap_size=0",
             f"wal_autocheckpoint={_LOG_PAGES}", f"journal_size_limit={_LOG_BYTES}",
         ):  # fmt: skip
             sql.execute(f"PRAGMA {pragma}").fetchall()

@@ -37,6 +37,27 @@ def test_a_lost_end_of_the_log_gives_no_number_twice_and_is_counted(path: Path) 
     again.close()
 
 
+def test_opening_writes_nothing_so_that_a_damaged_end_of_the_log_stays_lost(path: Path) -> None:
+    spool = make(path)
+    spool.seal(batch(0))
+    spool = killed(spool, path)  # what opening writes would be in the log from here on
+    begin = Path(f"{path}-wal").stat().st_size
+    for number in range(1, 4):
+        spool.seal(batch(number))
+    kill(spool, path, path)
+    log = Path(f"{path}-wal")
+    raw = bytearray(log.read_bytes())
+    raw[begin + 1000] ^= 1
+    log.write_bytes(raw)
+    spool = make(path)
+    assert log.read_bytes() == raw
+    left = numbers(spool)
+    assert (spool.dropped, left) == (4 - len(left), [1])
+    again = killed(spool, path)
+    assert numbers(again) == left, "came again"
+    again.close()
+
+
 @pytest.mark.parametrize("why", ["no mark", "damaged mark", "power failure"])
 def test_where_the_last_number_is_not_known_the_id_is_another(
     why: str, path: Path, monkeypatch: pytest.MonkeyPatch
