@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit fuzz kernel integration e2e chaos bench lint proto setup-demo setup-test clean wheelhouse test-deploy
+.PHONY: help demo test unit fuzz kernel integration e2e chaos bench lint proto setup-demo setup-test clean wheelhouse test-deploy test-kernels
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 SUITES := unit fuzz kernel integration e2e
@@ -34,6 +34,10 @@ proto: setup-test ## generate proto/sonde_pb2* from proto/sonde.proto
 
 wheelhouse: ## packages for hosts without a network, in dist/wheelhouse; PYTHON=/usr/bin/python3
 	@exec $(or $(PYTHON),/usr/bin/python3) deploy/setup/wheelhouse.py --python $(or $(PYTHON),/usr/bin/python3) $(ARGS)
+
+test-kernels: ## the probes' tests on Debian's 6.1 in a QEMU guest (outside `make test`); ARGS="-- tests/kernel/test_edges.py"
+	@deploy/setup/setup.sh kernels
+	@exec deploy/setup/kernels.sh $(ARGS)
 
 test-deploy: ## the playbooks on booted machines, over SSH (outside `make test`); writes docs/deploy-test.md
 	@deploy/setup/setup.sh deploy

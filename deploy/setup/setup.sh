@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs what `make demo` (level demo), `make test` (level test, more) or `make test-deploy` (deploy, most) needs, once.
+# Installs what `make demo` (level demo), `make test` (level test, more), `make test-deploy` or `make test-kernels`
+# (levels deploy and kernels, still more) needs, once.
 #
-#     deploy/setup/setup.sh demo|test|deploy
+#     deploy/setup/setup.sh demo|test|deploy|kernels
 #
 # A stamp in .venv with the hash of everything that decides the result makes the next call return at once.
 # Services of packages that are installed here are neither started nor enabled; those that ran go on running.
@@ -22,6 +23,9 @@ test_packages="$demo_packages redis-tools clang-format"
 # Ubuntu's chromium package is only a pointer to a snap: there the browser comes with playwright.
 test_packages_debian="chromium chromium-driver"
 deploy_packages="debootstrap systemd-container openssh-client"
+
+# Debian's kernel, 6.1: the guest boots it with the machine's files, so its modules have to be there.
+kernels_packages="qemu-system-x86 linux-image-amd64"
 
 demo_extras='.[agent,aggregator,dashboard]'
 demo_modules="pymysql redis" # the demo's API uses them
@@ -165,8 +169,8 @@ make_environment() {
 main() {
     local packages stamp distribution
     case $level in
-        demo | test | deploy) ;;
-        *) fail "usage: setup.sh demo|test|deploy" ;;
+        demo | test | deploy | kernels) ;;
+        *) fail "usage: setup.sh demo|test|deploy|kernels" ;;
     esac
     [ -x "$python" ] || fail "$python is missing: apt-get install python3"
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "$python is older than 3.10: use Debian 12 or Ubuntu 22.04 and later"
@@ -182,6 +186,7 @@ main() {
         packages=$test_packages
         if [ "$distribution" != ubuntu ]; then packages+=" $test_packages_debian"; fi
         if [ "$level" = deploy ]; then packages+=" $deploy_packages"; fi
+        if [ "$level" = kernels ]; then packages+=" $kernels_packages"; fi
     fi
     # shellcheck disable=SC2086
     install_packages $packages
@@ -190,6 +195,7 @@ main() {
         if [ "$distribution" = ubuntu ]; then
             step "installing playwright's Chromium" .venv/bin/playwright install --with-deps chromium
         fi
+        if [ "$level" = kernels ]; then make_environment virtme-ng; fi
         stamp_of demo >.venv/.sonde-demo
         stamp_of test >.venv/.sonde-test
     else

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from proto import sonde_pb2 as pb
-from tests.kernel.test_anatomy import serving
 from tests.support.agent import Observer, Rows, ms, own_comm
+from tests.support.serving import serving
 from tests.targets import raw
 from tests.targets.api import Raw
 from tests.targets.netns import Namespace, Network
@@ -133,8 +133,8 @@ def test_time_out(observer: Observer, network: Network) -> None:
     """SYNs that nobody answers: the listener's queue at the other host is full."""
     host, other = network["host"], network["other"]
     subprocess.run(
-        ["ip", "netns", "exec", host.name, "sysctl", "-qw", "net.ipv4.tcp_syn_retries=1",
-         "net.ipv4.tcp_syn_linear_timeouts=0"],
+        ["ip", "netns", "exec", host.name, "sysctl", "-qew", "net.ipv4.tcp_syn_retries=1",
+         "net.ipv4.tcp_syn_linear_timeouts=0"],  # -e: the second came with Linux 6.5
         check=True, capture_output=True,
     )  # fmt: skip
     with other.tcp() as listener:

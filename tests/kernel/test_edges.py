@@ -9,9 +9,9 @@ import time
 import pytest
 
 from proto import sonde_pb2 as pb
-from tests.kernel.test_anatomy import ends, serving
 from tests.kernel.test_requests import ends_agree
 from tests.support.agent import Observer, ms
+from tests.support.serving import ends, serving
 from tests.targets import raw
 from tests.targets.api import Raw
 from tests.targets.mariadb import MariaDB
