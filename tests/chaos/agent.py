@@ -31,6 +31,8 @@ from node_agent.delivery.stream import Delivery  # noqa: E402
 from proto import sonde_pb2 as pb  # noqa: E402
 from tests.chaos import acts, dying, lifetime, numbered  # noqa: E402
 
+#: Batches after which the interval has doubled: a run that takes long has not that many more rows.
+_SLOWER_AFTER = 40
 #: Waits that suit a run of seconds; the keepalive is shorter than a half-open connection can be.
 _DELIVERY = {
     "keepalive_seconds": 6.0, "keepalive_timeout_seconds": 1.0, "connect_seconds": 4.0, "answer_seconds": 15.0,
@@ -161,7 +163,7 @@ def main() -> None:
         spool.intend(number, base_us)
         spool.seal(numbered.encode(options.agent, number, base_us, options.refusing))
         spool.sealed(number)
-        stop.wait(options.interval_s)
+        stop.wait(options.interval_s * (1 + number / _SLOWER_AFTER))
     delivery.close(options.drain_s)
     spool.end()
     spool.close()

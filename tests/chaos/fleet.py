@@ -63,24 +63,28 @@ class AgentProcess:
         self.log = self._folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
         self.wanted = False
-        self.kills = 0
+        self.kills = self._starts = 0
         self.uncounted = self.limited = False
 
     def start(self, die: str = "", die_calls: int = 0, max_bytes: int = 1 << 30, sealing: bool = True) -> None:
-        """Start it and wait until it lives."""
+        """Start it; `wait_started` waits until it lives."""
         options = Options(
             agent=self.number, target=self.proxy.address, spool=str(self.spool), acts=str(self.acts),
             sent=str(self.sent), interval_s=self._plan.interval_s, drain_s=_DRAIN_S, refusing=self._plan.refusing,
             max_bytes=max_bytes, sealing=sealing, die=die, die_calls=die_calls,
         )  # fmt: skip
-        before = acts.read(self.acts).starts
+        self._starts = acts.read(self.acts).starts
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.chaos.agent", options.argument()], cwd=ROOT, stdout=log, stderr=log
             )
         self.wanted = sealing and not die
+
+    def wait_started(self) -> None:
+        """Until it opens its spool: from then on it takes signals."""
+        assert self.process is not None
         deadline = time.monotonic() + _START_S
-        while acts.read(self.acts).starts == before and self.process.poll() is None:
+        while acts.read(self.acts).starts == self._starts and self.process.poll() is None:
             if time.monotonic() > deadline:
                 raise AssertionError(f"agent {self.number} does not start; see {self.log}")
             time.sleep(0.05)
@@ -94,8 +98,9 @@ class AgentProcess:
         self.kills += 1
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it."""
+        """Send it, once it is ready for it."""
         assert self.process is not None
+        self.wait_started()
         self.process.send_signal(number)
 
     def read_acts(self) -> acts.Acts:
@@ -125,9 +130,11 @@ class Fleet:
 
     def start(self) -> None:
         """Everything, and wait for it."""
-        self.aggregator.run()
         for agent in self.agents:
             agent.start()
+        self.aggregator.run()
+        for agent in self.agents:
+            agent.wait_started()
 
     def check(self) -> None:
         """Raise AssertionError if a process ended that was not told to."""

@@ -115,7 +115,13 @@ def of_batch(agent: int, number: int, base_us: int, refusing: bool) -> dict[str,
 def roll_up(spec: RollUp, rows: Iterable[Row], ends: dict[int, tuple[str, str]]) -> Totals:
     """Totals of raw `rows` by time of completion; who was at the other end is what the raw row says."""
     out: Totals = {}
-    for row in rows:
+    all_rows = list(rows)
+    places = {name: REQUESTS.index(f"{name}_ns") for name in spec.sketches}
+    buckets = {
+        name: sketch.bucket(np.array([row[place] for row in all_rows], dtype=np.uint64)).tolist()
+        for name, place in places.items()
+    }
+    for index, row in enumerate(all_rows):
         named = dict(zip(REQUESTS, row, strict=True))
         if not named["weight"] or (spec is _STATEMENTS and not named["statement_id"]):
             continue
@@ -129,7 +135,7 @@ def roll_up(spec: RollUp, rows: Iterable[Row], ends: dict[int, tuple[str, str]])
         values |= {f"{one}_sum_ns": int(named[f"{one}_ns"]) for one in _TIMES}
         sums, sketches = out.get(key, ((0,) * len(spec.sums), tuple({} for _ in spec.sketches)))
         for name, counted in zip(spec.sketches, sketches, strict=True):
-            bucket = int(sketch.bucket(np.array([named[f"{name}_ns"]], dtype=np.uint64))[0])
+            bucket = buckets[name][index]
             counted[bucket] = counted.get(bucket, 0) + weight
         out[key] = tuple(sum_ + values[name] * weight for sum_, name in zip(sums, spec.sums, strict=True)), sketches
     return out
