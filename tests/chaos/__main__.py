@@ -65,7 +65,7 @@ def run_all(seeds: Sequence[int], folder: Path, parallel: int, bound_s: float, o
                 running.append(_start(seed, folder / f"seed-{seed}", only, bound_s))
             time.sleep(_POLL_S)
             for child in list(running):
-                late = time.monotonic() > child.until
+                late = child.process.poll() is None and time.monotonic() > child.until
                 if child.process.poll() is None and not late:
                     continue
                 running.remove(child)

@@ -17,7 +17,7 @@ from tests.chaos.fleet import AgentProcess, Fleet
 from tests.chaos.schedule import KINDS, Fault, point_of
 
 _SPOOL_LIMIT_BYTES = 8_000
-_DEATH_S = 8.0  # it has to start, and the agents have to come back to it
+_DEATH_S = 5.0  # the agents have to come back to it
 
 Act = Callable[[Fleet, Fault], None]
 
@@ -45,8 +45,11 @@ def _start_agent(fleet: Fleet, fault: Fault) -> None:
 
 
 def _after_the_agents_death(fleet: Fleet, fault: Fault) -> None:
-    process = _agent(fleet, fault).process
-    if process is not None and process.poll() is not None:
+    agent = _agent(fleet, fault)
+    assert agent.process is not None
+    agent.wait_started()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        agent.process.wait(_DEATH_S)
         fleet.notes.append(f"died {point_of(fault)[0]}")
     _agent(fleet, fault).kill()
     _agent(fleet, fault).start()
@@ -95,6 +98,8 @@ def _dying_aggregator(fleet: Fleet, fault: Fault) -> None:
 
 def _wait_for_its_death(fleet: Fleet, point: str) -> None:
     assert fleet.aggregator.process is not None
+    with contextlib.suppress(AssertionError):  # it may die before it is ready
+        fleet.aggregator.wait_ready()
     with contextlib.suppress(subprocess.TimeoutExpired):
         fleet.aggregator.process.wait(_DEATH_S)
         fleet.notes.append(f"died {point}")
