@@ -3,7 +3,8 @@
 Invariants: (agent, number, base) decides every value, so that the checker needs no copy of what was sent; a row's
 number, `code`, stands in a column that reaches the store exactly (`request_bytes`, `bytes_sent`, `events`); no two
 rows have one code; a batch has a resource and a statement of its own, so that a roll-up shows which batch it lost.
-Rows lie within the last minute, and one in five some hours back: data that comes late.
+Rows lie within the last minute, and one in five some hours back: data that comes late. One in four is not sent as a
+row: it stands in the section `unsampled`, with the end of the connection of the row three before it.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from node_agent.delivery.encoder import Encoder, Interval
+from node_agent.delivery.encoder import Encoder, Interval, Unsampled
 from node_agent.identity.processes import Process
 from proto import sonde_pb2 as pb
 from sonde import batches
 from sonde.ids import mix64
+from sonde.sketches import Buckets
 
 U64 = npt.NDArray[np.uint64]
 Columns = dict[str, npt.NDArray[Any]]
 
 #: One batch in so many is larger than the aggregator takes, in runs that ask for it; its rows, at least.
-REFUSED_EVERY, TOO_MANY_ROWS = 17, 200
+REFUSED_EVERY, TOO_MANY_ROWS = 17, 260
 _ROWS, _MORE_ROWS = 5, 26
 _CONNECTIONS = 2
 _TEXTS = ("", "GET", "POST", "QUERY", "200", "500")
@@ -64,6 +66,11 @@ def row_count(agent: int, number: int, refusing: bool) -> int:
     return _ROWS + statement_of(agent, number) % _MORE_ROWS
 
 
+def is_hidden(row: Any) -> Any:
+    """Whether a request is counted and has no row; of numbers or arrays of them."""
+    return row % 4 == 3
+
+
 def requests(agent: int, number: int, base_us: int, refusing: bool) -> Columns:
     """Requests of a batch sealed at `base_us` (Unix us), in the wire's units; texts index `texts`, shape (rows,)."""
     count = row_count(agent, number, refusing)
@@ -89,9 +96,9 @@ def requests(agent: int, number: int, base_us: int, refusing: bool) -> Columns:
         "request_bytes": code, "response_bytes": random % np.uint64(100_000),
         "ended_by": np.full(count, pb.FRAMING, dtype=np.uint64),
         "offset": row * np.uint64(100),
-        "weight": np.select([random % np.uint64(11) == 0, random % np.uint64(13) == 0], [3, 0], 1).astype(np.uint64),
+        "weight": np.select([random % 11 == 0, (random % 13 == 0) & ~is_hidden(row)], [3, 0], 1).astype(np.uint64),
         "flags": np.zeros(count, dtype=np.uint64),
-    } | _links(agent, row)  # fmt: skip
+    } | _links(agent, np.where(is_hidden(row), row - row % 4, row))  # fmt: skip
 
 
 def texts(number: int) -> list[str]:
@@ -142,14 +149,28 @@ def _links(agent: int, row: U64) -> Columns:
     }  # fmt: skip
 
 
+def _unsampled(rows: Columns) -> Unsampled:
+    """Exact sums, one for each request."""
+    weight = rows["weight"]
+    columns = {name: column for name, column in rows.items() if name not in ("weight", "offset", "flags", "ended_by")}
+    columns |= {"requests": weight, "time": rows["start"] + rows["duration"] // 10}
+    for name in ("request_bytes", "response_bytes", "duration", "queue", "receive", "process", "transfer"):
+        columns[name] = rows[name] * weight
+    buckets = {name: Buckets.of(rows[name] * 100, weight) for name in batches.SKETCHES}
+    return Unsampled(columns, buckets)
+
+
 def _address(first: int, last: int) -> npt.NDArray[np.uint8]:
     return np.frombuffer(b"\0" * 10 + b"\xff\xff" + bytes([first, 77, 0, last % 250 + 1]), dtype=np.uint8)
 
 
 def encode(agent: int, number: int, base_us: int, refusing: bool) -> pb.Batch:
     """The batch, by the agent's own encoder."""
+    every = requests(agent, number, base_us, refusing)
+    hidden = is_hidden(every["request_bytes"])
     interval = Interval(
-        requests=[requests(agent, number, base_us, refusing)],
+        requests=[{name: column[~hidden] for name, column in every.items()}],
+        unsampled=_unsampled({name: column[hidden] for name, column in every.items()}),
         connections=[connections(agent, number, base_us)],
         agent_stats=[stats(agent, number, base_us)],
     )

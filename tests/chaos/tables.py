@@ -45,7 +45,7 @@ _STATS = tuple(
         f"request_stats_{name}",
         seconds,
         (*_KEYS, "protocol", "operation", "resource", "status"),
-        ("requests", "request_bytes", "response_bytes", *(f"{one}_sum_ns" for one in _TIMES)),
+        ("requests", "unsampled", "request_bytes", "response_bytes", *(f"{one}_sum_ns" for one in _TIMES)),
         ("duration", "queue", "process", "transfer"),
     )
     for name, seconds in (("10s", 10), ("1m", 60), ("1h", 3600))
@@ -81,8 +81,13 @@ class Stored:
     totals: dict[str, Totals] = field(default_factory=lambda: {one.table: {} for one in ROLL_UPS})
 
 
+def is_hidden(row: Row) -> bool:
+    """Whether a request is in the totals alone."""
+    return bool(numbered.is_hidden(int(row[0])))
+
+
 def of_batch(agent: int, number: int, base_us: int, refusing: bool) -> dict[str, list[Row]]:
-    """Raw rows of one batch, by table."""
+    """Rows of one batch, by table; of `requests` those that are hidden too."""
     host, strings = numbered.name_of(agent), numbered.texts(number)
     columns = numbered.requests(agent, number, base_us, refusing)
     exchange = exchange_ids(columns["connection_id"], columns["offset"]).tolist()
@@ -113,7 +118,7 @@ def of_batch(agent: int, number: int, base_us: int, refusing: bool) -> dict[str,
 
 
 def roll_up(spec: RollUp, rows: Iterable[Row], ends: dict[int, tuple[str, str]]) -> Totals:
-    """Totals of raw `rows` by time of completion; who was at the other end is what the raw row says."""
+    """Totals of `rows` by time of completion; who was at the other end is what the raw row says."""
     out: Totals = {}
     all_rows = list(rows)
     places = {name: REQUESTS.index(f"{name}_ns") for name in spec.sketches}
@@ -125,11 +130,12 @@ def roll_up(spec: RollUp, rows: Iterable[Row], ends: dict[int, tuple[str, str]])
         named = dict(zip(REQUESTS, row, strict=True))
         if not named["weight"] or (spec is _STATEMENTS and not named["statement_id"]):
             continue
-        named["remote_host"], named["remote_service"] = ends[int(row[0])]
+        hidden = int(is_hidden(row))
+        named["remote_host"], named["remote_service"] = ends[int(row[0]) - 3 * hidden]
         end_s = (int(named["start"]) + int(named["duration_ns"]) // 1000) // 1_000_000
         key = (end_s // spec.seconds * spec.seconds, *(named[name] for name in spec.keys))
         weight = int(named["weight"])
-        values = {"requests": 1, "errors": int(named["status"] != "ok")} | {
+        values = {"requests": 1, "unsampled": hidden, "errors": int(named["status"] != "ok")} | {
             name: int(named[name]) for name in ("request_bytes", "response_bytes")
         }
         values |= {f"{one}_sum_ns": int(named[f"{one}_ns"]) for one in _TIMES}
