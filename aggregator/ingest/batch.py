@@ -32,9 +32,9 @@ class Sealed:
 
 
 def held_bytes(sealed: Sealed, content: Content) -> int:
-    """Memory that a batch takes while it is in work: its columns and its sealed bytes."""
+    """Memory that a batch takes while it is in work: columns and sealed bytes, and at most its size for all else."""
     columns = sum(column.nbytes for section in content.sections.values() for column in section.values())
-    return columns + len(sealed.content)
+    return columns + len(sealed.content) + sealed.content_bytes
 
 
 @dataclass(frozen=True)

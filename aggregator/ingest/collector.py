@@ -67,7 +67,7 @@ class Collector:
         with self._changed:
             self._arrived.append(arrived)
             self._arrived_rows += rows
-            self._arrived_bytes += part.content.bytes
+            self._arrived_bytes += part.sealed.content_bytes
             self._changed.notify()
 
     def again(self, block: Block, after_s: float) -> None:
@@ -107,7 +107,7 @@ class Collector:
             one = self._arrived[0]
             if parts:
                 first, last = min(first, one.first_day), max(last, one.last_day)
-                too_much = rows + one.rows > self._rows or size + one.part.content.bytes > self._bytes
+                too_much = rows + one.rows > self._rows or size + one.part.sealed.content_bytes > self._bytes
                 if too_much or last - first > _SPAN_DAYS:
                     break
             else:
@@ -115,7 +115,7 @@ class Collector:
             self._arrived.popleft()
             parts.append(one.part)
             rows += one.rows
-            size += one.part.content.bytes
+            size += one.part.sealed.content_bytes
         self._arrived_rows -= rows
         self._arrived_bytes -= size
         if self._arrived:

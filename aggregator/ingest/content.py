@@ -71,7 +71,6 @@ class Content:
     strings: list[str]
     sections: dict[str, Columns]
     details: list[dict[str, int]]
-    bytes: int
     #: Sketches of the section `unsampled`: name of the duration -> one sketch a row.
     sketches: dict[str, Buckets] = field(default_factory=dict)
 
@@ -233,4 +232,4 @@ def read(batch: pb.Batch, limits: Limits) -> Content:
     if any(len(key) > limits.name_bytes for one in details for key in one):
         raise _bad(f"agent_stats.details: a key longer than {limits.name_bytes} characters")
     strings = _distinct(strings, list(sections.values()))
-    return Content(batch.host, addresses, strings, sections, details, batch.ByteSize(), found)
+    return Content(batch.host, addresses, strings, sections, details, found)

@@ -283,7 +283,7 @@ class Store:
         except ClickHouseError as error:
             raise StoreError(f"insert into {table}: {one_line(error)}") from None
         except OSError as error:
-            raise StoreError(f"insert into {table}: {error.strerror}; free space or check the disk") from None
+            raise StoreError(f"insert into {table}: {error.strerror or error}; free space or check the disk") from None
         self.inserted(table, rows)
 
     def _insert_file(self, client: Any, table: str, rows: pa.Table, settings: dict[str, Any]) -> None:

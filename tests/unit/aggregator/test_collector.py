@@ -19,8 +19,9 @@ def part(name: int, rows: int = 10, size: int = 100, day: int = 20_000) -> Any:
     column = np.full(rows, day * _DAY_US, dtype=np.uint64)
     sections = {section: {"start": column[:0], "time": column[:0]} for section in batches.SECTIONS}
     sections["requests"] = {"start": column}
-    content = SimpleNamespace(sections=sections, bytes=size, rows=lambda section: len(sections[section]["start"]))
-    return SimpleNamespace(name=name, content=content, received_us=day * _DAY_US)
+    content = SimpleNamespace(sections=sections, rows=lambda section: len(sections[section]["start"]))
+    sealed = SimpleNamespace(content_bytes=size)
+    return SimpleNamespace(name=name, content=content, sealed=sealed, received_us=day * _DAY_US)
 
 
 class Clock:
