@@ -1,7 +1,7 @@
-"""`sonde aggregator` that kills itself: python -m tests.support.dying_aggregator STEP NUMBER aggregator ...
+"""`sonde aggregator` that kills itself: python -m tests.support.dying_aggregator STEP aggregator ...
 
-After the step was done NUMBER times, the process ends by SIGKILL. Steps: journaled, stored:TABLE, accepted (the ledger
-has the block), forgotten.
+The process ends by SIGKILL after the step was first done for a block that is not replayed. Steps: journaled,
+stored:TABLE, accepted (the ledger has the block), forgotten.
 """
 
 from __future__ import annotations
@@ -15,34 +15,36 @@ from typing import Any
 
 from aggregator.ingest.journal import Journal
 from aggregator.ingest.ledger import Ledger
+from aggregator.ingest.pipeline import Pipeline
 from aggregator.storage.client import Store
 
 _STEPS = {"journaled": (Journal, "append"), "accepted": (Ledger, "accept"), "forgotten": (Journal, "forget")}
 
 
-def die_after(step: str, number: int) -> None:
-    """End this process once `step` was done `number` times."""
+def die_after(step: str) -> None:
+    """End this process as soon as `step` was done, once the replay of the journal is over."""
     name, _, table = step.partition(":")
     owner, method = (Store, "insert") if table else _STEPS[name]
     done: Callable[..., Any] = getattr(owner, method)
-    lock, left = threading.Lock(), number
+    replay = Pipeline._replay
+    armed = threading.Event()
 
     def then_die(self: Any, *given: Any) -> Any:
-        nonlocal left
         out = done(self, *given)
-        if not table or given[0] == table:
-            with lock:
-                left -= 1
-                if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
+        if armed.is_set() and (not table or given[0] == table):
+            os.kill(os.getpid(), signal.SIGKILL)
         return out
 
+    def then_arm(self: Pipeline) -> None:
+        replay(self)
+        armed.set()
+
     setattr(owner, method, then_die)
+    Pipeline._replay = then_arm  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
     from sonde.cli import main
 
-    die_after(sys.argv[1], int(sys.argv[2]))
-    sys.argv[1:3] = []
+    die_after(sys.argv.pop(1))
     main()

@@ -53,10 +53,8 @@ def deliver(port: int, waiting: dict[str, list[pb.SealedBatch]]) -> dict[str, li
 def test_a_kill_after_each_step_loses_and_repeats_nothing(tmp_path: Path) -> None:
     given = {"PEERS__SETTLE_S": "0", "PEERS__WAIT_S": "0", "STORAGE__BLOCK_DELAY_S": "0.1"}
     waiting: dict[str, list[pb.SealedBatch]] = {}
-    for index, step in enumerate(_STEPS):
-        # The replay of what the kill before left does the step once.
-        dying = ("tests.support.dying_aggregator", step, "2" if index else "1")
-        aggregator = Aggregator(tmp_path, module=dying, **given).start()
+    for step in _STEPS:
+        aggregator = Aggregator(tmp_path, module=("tests.support.dying_aggregator", step), **given).start()
         hosts = [f"{step}-{number}" for number in range(_AGENTS)]
         waiting |= deliver(aggregator.grpc, {host: batches(host) for host in hosts})
         assert aggregator.process is not None
