@@ -5,7 +5,7 @@ Every limit of the aggregator is here, with its unit in its name; what a limit c
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -166,6 +166,9 @@ class Sql(config.Settings):
     listen: str = "127.0.0.1:8123"
     token_file: str = ""
     token: SecretStr = SecretStr("")
+    tenants: dict[Annotated[str, Field(min_length=1)], str] = Field(
+        default={}, description="tenant -> file of its token, which shows the rows of the tenant's hosts only"
+    )
     allowed_hosts: tuple[str, ...] = ()
     max_memory_bytes: int = Field(default=384 * MIB, ge=MIB)
     max_seconds: float = Field(default=30.0, gt=0, le=3600)

@@ -29,7 +29,8 @@ from aggregator.storage.disk_guard import DiskGuard
 from aggregator.storage.late import LateRows
 from aggregator.storage.sql_engine import Engine
 from aggregator.storage.sql_http import SqlApp
-from aggregator.storage.sql_token import token
+from aggregator.storage.sql_token import tokens
+from aggregator.storage.tenants import Tenants
 from aggregator.web import WebServer
 from sonde import __version__, logs
 from sonde.notify import Watchdog, notify
@@ -68,11 +69,12 @@ class Aggregator:
             WebServer("api", ApiApp(self.metrics, self._not_ready), settings.api.listen, _API_THREADS, _API_BODY_BYTES)
         ]
         if self._store.url.embedded:
-            app = SqlApp(Engine(self._store, settings.sql), settings.sql, token(settings.sql), self.metrics)
+            app = SqlApp(Engine(self._store, settings.sql), settings.sql, tokens(settings.sql), self.metrics)
             threads = settings.sql.max_concurrent * 2 + _SPARE_SQL_THREADS
             self._web.append(WebServer("sql", app, settings.sql.listen, threads, settings.sql.max_query_bytes))
         self._halves = Halves(settings.halves, peers, self.metrics)
-        self._ingest = IngestServer(settings, self._pipeline, self.metrics, self._halves)
+        tenants = Tenants(self._store)
+        self._ingest = IngestServer(settings, self._pipeline, self.metrics, self._halves, tenants)
         self._drain_s = settings.drain_s
         self._state = "starting"
 

@@ -27,9 +27,10 @@ from aggregator.ingest.pipeline import Pipeline
 from aggregator.ingest.refusal import Refused
 from aggregator.ingest.tls import Peer, ServerTls
 from aggregator.metrics import Metrics
+from aggregator.storage.tenants import Tenants
 from proto import sonde_pb2 as pb
 from sonde import WIRE_VERSION, __version__
-from sonde.errors import CertificateError, UsageError
+from sonde.errors import CertificateError, StoreError, UsageError
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +52,9 @@ class Stream:
         peer: Peer,
         admission: Admission,
         halves: Halves,
+        tenants: Tenants,
     ) -> None:
+        self._tenants = tenants
         self._admission = admission
         self._settings = settings
         self._pipeline = pipeline
@@ -186,6 +189,11 @@ class Stream:
             )
         if self._agent is not None:
             raise Refused(pb.Refusal.MALFORMED, "a second Hello on one stream")
+        if who is not None:
+            try:
+                self._tenants.tell(who.name, who.tenant)
+            except StoreError as error:
+                raise Refused(pb.Refusal.OVERLOADED, str(error), retryable=True) from None
         self._admission.enter(hello.agent)
         self._agent = hello.agent
         welcome = pb.Welcome(
@@ -250,7 +258,9 @@ class _Unknown(grpc.GenericRpcHandler):  # type: ignore[misc]
 class IngestServer:
     """The gRPC server."""
 
-    def __init__(self, settings: AggregatorSettings, pipeline: Pipeline, metrics: Metrics, halves: Halves) -> None:
+    def __init__(
+        self, settings: AggregatorSettings, pipeline: Pipeline, metrics: Metrics, halves: Halves, tenants: Tenants
+    ) -> None:
         """Bind, without serving yet.
 
         Raises:
@@ -263,6 +273,7 @@ class IngestServer:
         self._halves = halves
         self._lock = threading.Lock()
         self._streams: set[Stream] = set()
+        self._tenants = tenants
         self._admission = Admission(settings.grpc, settings.limits)
         listen = settings.grpc.listen
         host = listen.rpartition(":")[0]
@@ -314,7 +325,9 @@ class IngestServer:
             yield from self._serve(frames, context, peer)
 
     def _serve(self, frames: Iterator[bytes], context: Any, peer: Peer) -> Iterator[pb.AggregatorMessage]:
-        stream = Stream(self._settings, self._pipeline, self._metrics, peer, self._admission, self._halves)
+        stream = Stream(
+            self._settings, self._pipeline, self._metrics, peer, self._admission, self._halves, self._tenants
+        )
         with self._lock:
             full = len(self._streams) >= self._settings.grpc.max_agents
             if not full:

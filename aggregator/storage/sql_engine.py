@@ -6,17 +6,21 @@ leaves the inserts their share (config.py checks that); no handle is ever used f
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import chdb
 
 from aggregator.config import Sql
-from aggregator.storage.client import Store
+from aggregator.storage import sql_tenant
+from aggregator.storage.client import Store, query_text
 from aggregator.storage.sql_guard import Guard, Query, SqlRefused
 from aggregator.storage.sql_settings import effective
+from aggregator.storage.templates import DATABASE
 
 _CODE = re.compile(r"Code: (\d+)")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -52,9 +56,15 @@ class Engine:
         self.guard = Guard(names)
 
     def run(
-        self, query: Query, form: str, database: str, settings: Mapping[str, str], parameters: Mapping[str, str]
+        self,
+        query: Query,
+        form: str,
+        database: str,
+        settings: Mapping[str, str],
+        parameters: Mapping[str, str],
+        tenant: str = "",
     ) -> Result:
-        """Result of `query` in format `form` (unless it names its own).
+        """Result of `query` in format `form` (unless it names its own), of the rows of `tenant` ('': all).
 
         Raises:
             SqlRefused: the engine refused it, it hit a limit, or too many run.
@@ -62,24 +72,36 @@ class Engine:
         allowed = effective(settings, self._limits)
         if not _IDENTIFIER.fullmatch(database) or not _IDENTIFIER.fullmatch(form):
             raise SqlRefused(36, "BAD_ARGUMENTS", "A database or format is a plain name", 400)
+        if tenant:
+            sql_tenant.check(query.tokens, database, DATABASE)
         if not self._slots.acquire(timeout=self._limits.max_queue_s):
             raise SqlRefused(_TOO_MANY, "TOO_MANY_SIMULTANEOUS_QUERIES", "Too many queries run; try again", 503)
         try:
-            return self._run(query, form, database, allowed, parameters)
+            return self._run(query, form, database, allowed, parameters, tenant)
         finally:
             self._slots.release()
 
     def _run(
-        self, query: Query, form: str, database: str, settings: Mapping[str, str], parameters: Mapping[str, str]
+        self,
+        query: Query,
+        form: str,
+        database: str,
+        settings: Mapping[str, str],
+        parameters: Mapping[str, str],
+        tenant: str,
     ) -> Result:
         handle = chdb.connect(self._path)
         try:
             handle.query(f"USE {database}", "TabSeparated")
+            if tenant:
+                settings = {**settings, **sql_tenant.settings(tenant, lambda name: _rows(handle, name))}
             # Names and values passed the allow-list; the values hold no quote that this does not escape.
             quoted = {name: value.replace("\\", "\\\\").replace("'", "\\'") for name, value in settings.items()}
             handle.query("SET " + ", ".join(f"{name} = '{value}'" for name, value in quoted.items()), "TabSeparated")
             handle.query("SET readonly = 1", "TabSeparated")
             result = handle.query(query.text, form, params=dict(parameters))
+            if tenant:
+                return Result(bytes(result.bytes()), 0, 0, result.elapsed())  # others' rows are read as well
             return Result(
                 bytes(result.bytes()),
                 int(result.storage_rows_read()),
@@ -90,6 +112,11 @@ class Engine:
             raise _refusal(str(error)) from None
         finally:
             handle.close()
+
+
+def _rows(handle: Any, name: str) -> list[tuple[object, ...]]:
+    lines = handle.query(query_text(name), "JSONCompactEachRow").bytes().decode().splitlines()
+    return [tuple(json.loads(line)) for line in lines]
 
 
 def _refusal(message: str) -> SqlRefused:

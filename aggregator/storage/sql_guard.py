@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sonde.errors import SondeError
 
@@ -75,6 +75,7 @@ class Query:
 
     text: str
     format: str
+    tokens: list[tuple[str, str]] = field(default_factory=list)  # (kind, text) without blanks
 
 
 def _readonly(message: str) -> SqlRefused:
@@ -116,7 +117,7 @@ class Guard:
                 self._check_function(token[1:-1] if kind == "quoted" else token)
         *_, before, last = [("", ""), *tokens]
         named = last[0] == "word" and before[1].lower() == "format"
-        return Query("".join(text for _, text in spaced), last[1] if named else "")
+        return Query("".join(text for _, text in spaced), last[1] if named else "", tokens)
 
     def _check_function(self, name: str) -> None:
         if "\\" in name or name.lower() in self._forbidden:

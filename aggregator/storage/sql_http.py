@@ -15,7 +15,7 @@ import ipaddress
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -58,10 +58,11 @@ def host_is_allowed(header: str, allowed: Iterable[str]) -> bool:
 class SqlApp:
     """The WSGI application."""
 
-    def __init__(self, engine: Engine, settings: Sql, token: str, metrics: Metrics) -> None:
+    def __init__(self, engine: Engine, settings: Sql, tokens: Mapping[str, str], metrics: Metrics) -> None:
+        """`tokens`: token -> its tenant, '' for all rows; none: no token is asked for."""
         self._engine = engine
         self._settings = settings
-        self._token = token
+        self._tokens = tokens
         self._metrics = metrics
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -101,7 +102,7 @@ class SqlApp:
         if environ["REQUEST_METHOD"] not in ("GET", "POST", "HEAD"):
             raise SqlRefused(36, "BAD_ARGUMENTS", "Use GET or POST", 405)
         url = _decoded(environ.get("QUERY_STRING", ""))
-        self._authenticate(environ, url)
+        tenant = self._authenticate(environ, url)
         text = "\n".join(part for part in (url.get("query", ""), _body(environ)) if part.strip())
         if not text:
             return 200, b"Ok.\n"
@@ -109,7 +110,7 @@ class SqlApp:
         form = url.get("default_format") or environ.get("HTTP_X_CLICKHOUSE_FORMAT") or "TabSeparated"
         database = url.get("database") or environ.get("HTTP_X_CLICKHOUSE_DATABASE") or DATABASE
         parameters = {name[6:]: value for name, value in url.items() if name.startswith("param_")}
-        result = self._engine.run(query, form, database, url, parameters)
+        result = self._engine.run(query, form, database, url, parameters, tenant)
         form = query.format or form
         summary = {
             "read_rows": str(result.rows_read),
@@ -133,9 +134,10 @@ class SqlApp:
         headers["Content-Encoding"] = "gzip"
         return gzip.compress(body, _GZIP_LEVEL)
 
-    def _authenticate(self, environ: dict[str, Any], url: dict[str, str]) -> None:
-        if not self._token:
-            return
+    def _authenticate(self, environ: dict[str, Any], url: dict[str, str]) -> str:
+        """Tenant of the token that came, '' for all rows; raises SqlRefused."""
+        if not self._tokens:
+            return ""
         given = [environ.get("HTTP_X_CLICKHOUSE_KEY", ""), url.get("password", "")]
         kind, _, value = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if kind.lower() == "bearer":
@@ -145,8 +147,15 @@ class SqlApp:
                 given.append(base64.b64decode(value, validate=True).decode().partition(":")[2])
             except (binascii.Error, UnicodeDecodeError):
                 given.append("")
-        if not any(hmac.compare_digest(one.encode(), self._token.encode()) for one in given):
+        found = [
+            tenant
+            for token, tenant in self._tokens.items()
+            for one in given
+            if hmac.compare_digest(one.encode(), token.encode())
+        ]
+        if not found:
             raise SqlRefused(516, "AUTHENTICATION_FAILED", "The token of sql.token_file is asked for, as password", 401)
+        return found[0]
 
 
 def _decoded(query_string: str) -> dict[str, str]:

@@ -19,8 +19,8 @@ from sonde.errors import UsageError
 
 #: Tables whose rows belong to a host; a test holds this against the schema.
 HOST_TABLES = (
-    "agent_stats", "connections", "endpoint_reports", "host_reports", "in_flight_reports", "request_stats_10s",
-    "request_stats_1h", "request_stats_1m", "requests", "statement_stats_1m",
+    "agent_stats", "connections", "endpoint_reports", "host_reports", "host_tenants", "in_flight_reports",
+    "request_stats_10s", "request_stats_1h", "request_stats_1m", "requests", "statement_stats_1m",
 )  # fmt: skip
 _VIEWS = ("endpoints", "exchanges", "hosts", "in_flight", "slow_requests", "statements")
 _MIN_PASSWORD = 12

@@ -118,7 +118,13 @@ class Agent:
     """An agent's stream, message by message."""
 
     def __init__(
-        self, port: int, name: str, hello: bool = True, spool_id: bytes = SPOOL, credentials: Any = None
+        self,
+        port: int,
+        name: str,
+        hello: bool = True,
+        spool_id: bytes = SPOOL,
+        credentials: Any = None,
+        timeout_s: float | None = None,
     ) -> None:
         self.name = name
         address = f"127.0.0.1:{port}"
@@ -127,7 +133,7 @@ class Agent:
             "/sonde.v1.Ingest/Deliver", request_serializer=None, response_deserializer=pb.AggregatorMessage.FromString
         )
         self._out: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._answers: Any = call(iter(self._out.get, None))
+        self._answers: Any = call(iter(self._out.get, None), timeout=timeout_s)
         if hello:
             message = pb.Hello(wire_version=WIRE_VERSION, agent=name, agent_version="test", spool_id=spool_id)
             self.send_bytes(pb.AgentMessage(hello=message).SerializeToString())
