@@ -17,7 +17,6 @@ Invariants:
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -36,9 +35,10 @@ from aggregator.ingest.writer import Writer
 from aggregator.ingest.written import Written
 from aggregator.metrics import Metrics
 from proto import sonde_pb2 as pb
+from sonde import logs
 from sonde.errors import JournalError, StoreError
 
-_log = logging.getLogger(__name__)
+_log = logs.get(__name__)
 
 #: How often waiting batches are looked at when something was learned, and at the latest.
 _POLL_S = 0.1
@@ -161,7 +161,7 @@ class Pipeline:
             if not fresh:
                 self._journal.forget(identity)
                 continue
-            _log.info("journal: block %s of %d batches is inserted again", identity, len(block.parts))
+            _log.info("a block of the journal is inserted again", block=identity, batches=len(block.parts))
             block = Block(block.id, block.made_us, fresh)
             with self._lock:
                 for part in block.parts:
@@ -192,7 +192,7 @@ class Pipeline:
         return verdict is Verdict.REPEATED
 
     def _changed(self, batch: BatchId) -> Refused:
-        _log.error("batch %s came again with other content: refused; two agents may share one name and spool", batch)
+        _log.error("a batch came again with other content; two agents may share one name and spool", batch=str(batch))
         return Refused(pb.Refusal.CHANGED_CONTENT, f"batch {batch} was accepted before with other content")
 
     def submit(self, batch: BatchId, sealed: Sealed, content: Content, done: Done) -> None:
@@ -304,7 +304,7 @@ class Pipeline:
         except StoreError as error:
             self._failed(block, str(error))
         except Exception:
-            _log.exception("block %s", block.id)
+            _log.exception("a block cannot be inserted", block=block.id)
             self._failed(block, "internal error; see the aggregator's log")
         else:
             self._done(block, written)
@@ -314,7 +314,7 @@ class Pipeline:
             with self._metrics.journal_seconds.time():
                 journal.append(block.id, record.write(block))
         except JournalError as error:
-            _log.error("%s; %d batches are refused, their agents send them again", error, len(block.parts))
+            _log.error("batches are refused, their agents send them again", batches=len(block.parts), error=str(error))
             self._trouble("journal", str(error))
             self._metrics.journal_failures.inc()
             for part in block.parts:
@@ -333,13 +333,13 @@ class Pipeline:
         self._metrics.insert_failures.inc()
         self._trouble(block.id if self._journal is not None else "insert", words)
         if self._journal is None:
-            _log.error("batch %s: %s; the agent sends it again", block.id, words)
+            _log.error("an insert failed, the agent sends the batch again", batch=block.id, error=words)
             self._finish(block.parts[0].batch, Refused(pb.Refusal.OVERLOADED, words, retryable=True))
             return
         times = self._failures.get(block.id, 0)
         self._failures[block.id] = times + 1
         pause_s = min(_FIRST_RETRY_S * 2**times, self._settings.storage.block_retry_s)
-        _log.error("block %s: %s; it is in the journal and tried again in %.1f s", block.id, words, pause_s)
+        _log.error("an insert failed and is tried again", block=block.id, after_s=pause_s, error=words)
         self._collector.again(block, pause_s)
 
     def _done(self, block: Block, written: Written) -> None:

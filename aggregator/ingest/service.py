@@ -7,7 +7,6 @@ nothing but its own slot.
 
 from __future__ import annotations
 
-import logging
 import math
 import queue
 import threading
@@ -29,10 +28,10 @@ from aggregator.ingest.tls import Peer, ServerTls
 from aggregator.metrics import Metrics
 from aggregator.storage.tenants import Tenants
 from proto import sonde_pb2 as pb
-from sonde import WIRE_VERSION, __version__
+from sonde import WIRE_VERSION, __version__, logs
 from sonde.errors import CertificateError, StoreError, UsageError
 
-_log = logging.getLogger(__name__)
+_log = logs.get(__name__)
 
 _LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]", "::1")
 #: gRPC itself ends the stream beyond this multiple of limits.batch_bytes; up to it, a batch is refused with a reason.
@@ -94,7 +93,7 @@ class Stream:
             pass  # the agent is gone, or sent a message beyond the hard limit: gRPC tells neither apart from a close
         except Exception as error:
             if not self._ended.is_set():
-                _log.warning("stream of %s ended: %s", self._agent, error)
+                _log.warning("stream ended", agent=self._agent, error=str(error))
         finally:
             self._metrics.streams_ended.labels("gone").inc()
             with self._lock:
@@ -223,7 +222,7 @@ class Stream:
 
     def _refuse(self, refused: Refused, spool_id: bytes, sequence: int) -> None:
         self._metrics.refused.labels(refused.reason).inc()
-        _log.warning("refused %s of %s, sequence %d: %s", refused.reason, self._agent, sequence, refused)
+        _log.warning("refused", code=refused.reason, agent=self._agent, sequence=sequence, why=str(refused))
         refusal = pb.Refusal(
             spool_id=spool_id,
             sequence=sequence,
@@ -316,7 +315,7 @@ class IngestServer:
             peer = Peer(context)
         except CertificateError as error:
             self._metrics.streams_ended.labels("wrong_certificate").inc()
-            _log.warning("refused a stream of %s: %s", context.peer(), error)
+            _log.warning("stream refused", peer=context.peer(), why=str(error))
             context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
         if self._tls is None:
             yield from self._serve(frames, context, peer)

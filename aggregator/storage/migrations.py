@@ -8,7 +8,6 @@ number instead), which a checksum tells. The files are templates (templates.py);
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 from dataclasses import dataclass
 from importlib import resources
@@ -16,8 +15,9 @@ from importlib import resources
 from aggregator.config import Retention
 from aggregator.storage.client import Store, query_text
 from aggregator.storage.templates import Target, render
+from sonde import logs
 
-_log = logging.getLogger(__name__)
+_log = logs.get(__name__)
 
 _FILE = re.compile(r"(\d{3})_\w+\.sql")
 
@@ -75,7 +75,7 @@ def migrate(store: Store) -> int:
     for migration in migrations():
         if migration.number in applied:
             if applied[migration.number] != migration.checksum:
-                _log.warning("schema file %s changed after it was applied; the store keeps the old", migration.name)
+                _log.warning("a schema file changed after it was applied; the store keeps the old", file=migration.name)
             continue
         for statement in migration.rendered(store.target):
             store.command(statement)

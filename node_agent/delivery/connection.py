@@ -12,7 +12,6 @@ On failure: `reason` says why, all unanswered batches stay in the spool, and str
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import Counter
@@ -27,10 +26,10 @@ from node_agent.delivery.outbox import Hold, Outbox
 from node_agent.delivery.spool import Spool
 from proto import sonde_pb2 as pb
 from proto import sonde_pb2_grpc as rpc
-from sonde import WIRE_VERSION, __version__
+from sonde import WIRE_VERSION, __version__, logs
 from sonde.tls import TlsFiles
 
-_log = logging.getLogger("sonde.agent.delivery")
+_log = logs.get("sonde.agent.delivery")
 
 _MESSAGE_CHARACTERS = 300  # of the aggregator's words in the log
 
@@ -182,7 +181,7 @@ class Connection:
                 self.reason += tls_hint(self.reason)
         except Exception as error:  # a fault of ours must not end delivery for good
             self.reason = f"an answer could not be taken: {error!r}"
-            _log.exception("aggregator %s: an answer could not be taken", self.address)
+            _log.exception("an answer could not be taken", aggregator=self.address)
         finally:
             self.outbox.stop()
             self.ended.set()
@@ -233,7 +232,7 @@ class Connection:
 
     def _refuse(self, sequence: int, name: str, text: str) -> None:
         self._counters.refusals[name] += 1
-        _log.error("batch %d refused for good: %s, %s", sequence, name, text)
+        _log.error("a batch was refused for good", sequence=sequence, code=name, why=text)
         self._spool.refuse(sequence, name, text)
         self._counters.forget(sequence)
         self.outbox.refused(sequence)
