@@ -112,8 +112,7 @@ def test_a_wrong_certificate_is_refused_and_the_batches_wait_for_a_good_one(
         assert what != "expired" or any("expired on" in text for text in caplog.messages)
         assert sender.spool.waiting == 1
         assert requests(aggregator, name) == 0
-        (authority.folder.issued / f"agent-{name}.crt").unlink(missing_ok=True)
-        certificates.copy(authority.agent(name), in_use)
+        certificates.copy(authority.renew(wrong) if what == "expired" else authority.agent(name), in_use)
         assert sender.spool.wait_empty(_PATIENCE_S)
     assert requests(aggregator, name) == 1
     assert said or "brought no stream" in aggregator.log.read_text()
