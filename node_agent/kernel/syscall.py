@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from node_agent.kernel import statistics
 from sonde.errors import KernelError
 
 _NUMBER = {"x86_64": 321, "aarch64": 280}
-_LOOKUP, _UPDATE, _DELETE, _TEST_RUN, _INFO, _LOOKUP_BATCH, _ENABLE_STATS = 1, 2, 3, 10, 15, 24, 32
+_LOOKUP, _UPDATE, _DELETE, _TEST_RUN, _INFO, _LOOKUP_BATCH = 1, 2, 3, 10, 15, 24
 _ATTRIBUTE_BYTES = 144
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -139,12 +140,18 @@ def program_cost(descriptor: int) -> tuple[int, int]:
 
 
 def enable_statistics() -> int:
-    """Descriptor that keeps the kernel's run-time statistics on until it is closed.
+    """Descriptor that keeps the kernel's run-time statistics on until it is closed; the helper's, without the right.
 
     Raises:
         KernelError: the kernel refuses, or is older than 5.8.
     """
-    descriptor = _bpf(_ENABLE_STATS, _attribute("I", 0))
-    if descriptor < 0:
-        raise _failed("switching BPF statistics on")
-    return descriptor
+    try:
+        return statistics.enable()
+    except OSError as refused:
+        try:
+            return statistics.ask()
+        except OSError:
+            raise KernelError(
+                f"switching BPF statistics on failed: {refused.strerror}; it takes CAP_SYS_ADMIN, or the unit "
+                "sonde-agent-statistics.socket"
+            ) from None
