@@ -212,7 +212,9 @@ def requests(fleet: Fleet, report: Report) -> None:
 def security(fleet: Fleet, report: Report) -> None:
     """What systemd thinks of the units, and what the running agent may do."""
     report.step("Hardening")
-    for host, unit in (("web", "sonde-agent"), ("collector", "sonde-aggregator"), ("collector", "sonde-dashboard")):
+    units = {"sonde-agent": "web", "sonde-agent-statistics": "web"}
+    units |= dict.fromkeys(("sonde-aggregator", "sonde-dashboard"), "collector")
+    for unit, host in units.items():
         said = fleet.ssh(host, f"systemd-analyze security --no-pager {unit}.service | tail -n 1", check=False)
         report.seen(f"{unit}: {said.lstrip('→ ')}")
     status = fleet.ssh(
@@ -221,6 +223,9 @@ def security(fleet: Fleet, report: Report) -> None:
     )
     report.seen("the running agent: " + "; ".join(" ".join(line.split()) for line in status.splitlines()))
     assert "CapEff: 000000c000080004" in " ".join(status.split()), status
+    measured = _until(fleet, "SELECT sum(kernel_ns) AS n FROM agent_stats WHERE probe = 'requests'", 1)
+    assert measured > 0, "the statistics helper gave nothing"
+    report.seen("its probes' time in the kernel is measured (`kernel_ns` > 0), by the descriptor of the helper.")
 
 
 def rollbacks(fleet: Fleet, report: Report) -> None:
@@ -237,7 +242,7 @@ def rollbacks(fleet: Fleet, report: Report) -> None:
     )
     assert code != 0, output[-2000:]
     assert "is not what SHA256SUMS says" in output, output[-2000:]
-    assert _lives(fleet)["web"] == life
+    assert _lives(fleet)["web"] == life, f"the agent was restarted: {life} before, {_lives(fleet)['web']} after"
     report.seen("a damaged archive: refused, the agent kept its pid.")
     settings = fleet.ssh(
         "web", "cat /etc/sonde/agent.yml /etc/systemd/system/sonde-agent.service | sha256sum; ls /opt/sonde/agent"
