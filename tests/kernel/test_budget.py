@@ -23,6 +23,8 @@ from tests.targets.netns import Network
 from tests.targets.redis import Redis
 from tests.targets.slow_wire import SlowWire
 
+pytestmark = pytest.mark.timeout(300)
+
 PRIME = 30_011
 DELAY_MS, ONE_IN, CONNECTIONS, EACH = 205, 15, 20, 401
 ROLES = {"client": "web", "server": "db"}
@@ -77,7 +79,7 @@ class Sum:
         assert self.estimated == 0
 
 
-def until_delivered(aggregator: Aggregator, hosts: list[str], timeout: float = 60) -> None:
+def until_delivered(aggregator: Aggregator, hosts: list[str], timeout: float = 120) -> None:
     """Until no more totals come."""
     listed = ", ".join(f"'{host}'" for host in hosts)
     query = f"SELECT sum(requests) FROM request_stats_10s WHERE host IN ({listed})"
@@ -97,8 +99,8 @@ def test_halved_budget_under_load_keeps_totals_exact(aggregator: Aggregator, pai
         Running(pair["web"], web, aggregator.grpc, tmp_path, **settings) as at_client,
         Running(pair["db"], db, aggregator.grpc, tmp_path, **settings) as at_server,
     ):
-        at_client.wait_for(f"observing as {web}")
-        at_server.wait_for(f"observing as {db}")
+        at_client.wait_for(f"observing as {web}", 150)
+        at_server.wait_for(f"observing as {db}", 150)
         load = f"redis-benchmark -h {server.address} -q -n {PRIME} -t set -c 10 -r 1000".split()
         for _ in range(3):  # in the first one the agents find out
             pair["web"].run(*load, timeout=120)
@@ -143,8 +145,8 @@ def test_slow_client_rows_have_their_server_half(aggregator: Aggregator, pair: N
         Running(pair["web"], web, aggregator.grpc, tmp_path, **settings) as at_client,
         Running(pair["db"], db, aggregator.grpc, tmp_path, **settings) as at_server,
     ):
-        at_client.wait_for(f"observing as {web}")
-        at_server.wait_for(f"observing as {db}")
+        at_client.wait_for(f"observing as {web}", 150)
+        at_server.wait_for(f"observing as {db}", 150)
         threads = [threading.Thread(target=ask, args=(pair, server, errors)) for _ in range(CONNECTIONS)]
         for thread in threads:
             thread.start()
@@ -185,12 +187,12 @@ def test_beyond_the_hard_limit_probes_are_detached_and_come_back(
     settings: dict[str, Any] = {"BUDGET__DETACH_PERCENT": "0.2", "BUDGET__DETACH_SECONDS": "3"}
     name = "budget-hard"
     with Redis(pair["db"]) as server, Running(pair["db"], name, aggregator.grpc, tmp_path, **settings) as agent:
-        agent.wait_for(f"observing as {name}")
+        agent.wait_for(f"observing as {name}", 150)
         assert agent.programs()
         for _ in itertools.takewhile(lambda _: "probes detached" not in agent.log.read_text(), range(60)):
             benchmark(pair["db"], server, 20_011, "-t", "set", "-c", "10")
         agent.wait_for("probes detached for 3 s")
-        agent.wait_for("probes attached again")
+        agent.wait_for("probes attached again", 150)
         agent.terminate()
         log = agent.log.read_text()
     assert "budget.detach_percent" in log
