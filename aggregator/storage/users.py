@@ -38,15 +38,17 @@ def roles(target: Target) -> list[str]:
 
 
 def tenant(name: str, target: Target) -> list[str]:
-    """Statements that make the role `sonde_tenant_<name>`, which sees the hosts whose tag `tenant` is `name`.
+    """Statements that make the role `sonde_tenant_<name>`: it sees the hosts whose certificates say tenant `name`.
+
+    Only `host_tenants` it sees whole: filtered, a host that has moved to another tenant would still look like its own.
 
     Raises:
         UsageError: the name holds more than letters, digits and '_'.
     """
     identifier("tenant", name)
-    hosts = f"SELECT host FROM {target.database}.host_reports WHERE tags['tenant'] = '{name}'"
+    hosts = f"SELECT host FROM {target.database}.host_tenants GROUP BY host HAVING argMax(tenant, time) = '{name}'"
     conditions = dict.fromkeys(HOST_TABLES, f"host IN ({hosts})")
-    conditions["host_reports"] = f"tags['tenant'] = '{name}'"
+    conditions["host_tenants"] = "1"
     ids = f"SELECT statement_id FROM {target.database}.statement_stats_1m WHERE host IN ({hosts})"
     conditions["statement_texts"] = f"statement_id IN ({ids})"
     found = list(_statements("tenant", target, tenant=name))

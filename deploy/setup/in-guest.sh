@@ -17,7 +17,7 @@ mount -t tmpfs tmpfs .sonde/cache # MariaDB's empty data directory
 mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
 code=0
 python -m sonde doctor || code=$?
-if [ $# = 0 ]; then set -- tests/kernel/test_{layout,connections,anatomy,requests,agent}.py tests/kernel/test_turn_*.py; fi
+if [ $# = 0 ]; then set -- tests/kernel/test_{layout,connections,anatomy,requests}.py tests/kernel/test_turn_*.py; fi
 python -m pytest -p no:cacheprovider --timeout 900 "$@" || code=$?
 sync
 echo "$code" >"$status"

@@ -1,4 +1,4 @@
--- Who may see the rows of one tenant: of hosts whose tag `tenant` says so. It must not have sonde_reader as well.
+-- Who may see the rows of one tenant: of hosts whose agent's certificate says so. It must not have sonde_reader as well.
 CREATE ROLE IF NOT EXISTS sonde_tenant_@name(tenant) @on_cluster;
 CREATE SETTINGS PROFILE OR REPLACE sonde_tenant_@name(tenant) @on_cluster SETTINGS PROFILE sonde_reader
 TO sonde_tenant_@name(tenant);

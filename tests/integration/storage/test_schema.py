@@ -110,7 +110,11 @@ def test_users_are_made_at_the_server_alone() -> None:
         "schema", "access", "--show", "--tenant", "shop", SONDE_AGGREGATOR__STORAGE__URL="clickhouse://a:b@h/other"
     )
     assert "SELECT ON other.* TO sonde_reader;" in shown.stdout
-    assert "tags['tenant'] = 'shop'" in shown.stdout
+    assert (
+        "host IN (SELECT host FROM other.host_tenants GROUP BY host HAVING argMax(tenant, time) = 'shop')"
+        in shown.stdout
+    )
+    assert "tags" not in shown.stdout  # an agent chooses them itself
     embedded = sonde("schema", "access")
     assert (embedded.returncode, "sql.token_file" in embedded.stderr) == (2, True)
     wrong = sonde("schema", "access", "--show", "--tenant", "a'b")
