@@ -33,6 +33,7 @@ class Acts:
     refused: set[int] = field(default_factory=set)
     lost: int = 0  # batches that the spool says it dropped or lost
     late: int = 0  # answers to batches that the spool had given up and counted as lost
+    forgettable: int = 0  # acknowledged in lives that ended by a kill: the spool may have forgotten that
     starts: int = 0
     ends: int = 0  # orderly ones
     waiting: int = 0  # in the spool at the last orderly end
@@ -45,20 +46,21 @@ class Acts:
 
 def read(path: Path) -> Acts:
     """All acts of the agent whose file is at `path`; nothing if there is none."""
-    acts = Acts()
+    acts, in_this_life = Acts(), 0
     if not path.exists():
         return acts
     for line in path.read_text(encoding="ascii").splitlines():
         act, *texts = line.split()
         values = [int(text) for text in texts]
         if act == "start":
-            acts.starts += 1
+            acts.starts, acts.forgettable, in_this_life = acts.starts + 1, acts.forgettable + in_this_life, 0
         elif act == "intend":
             acts.intended[values[0]] = values[1]
         elif act == "seal":
             acts.sealed.add(values[0])
         elif act == "acknowledge":
             acts.acknowledged.add(values[0])
+            in_this_life += 1
         elif act == "refuse":
             acts.refused.add(values[0])
         elif act == "lose":
@@ -66,7 +68,7 @@ def read(path: Path) -> Acts:
         elif act == "late":
             acts.late += 1
         elif act == "end":
-            acts.ends, acts.waiting = acts.ends + 1, values[0]
+            acts.ends, acts.waiting, in_this_life = acts.ends + 1, values[0], 0
         else:
             raise ValueError(f"{path}: {line}")
     return acts

@@ -44,7 +44,7 @@ def check(agents: Mapping[int, Agent], stored: Stored) -> list[str]:
     }
     sure = {(index, number) for index, agent in agents.items() for number in agent.acts.acknowledged}
     refused = {(index, number) for index, agent in agents.items() for number in agent.acts.refused}
-    found: list[str] = []
+    found = [] if sure else ["nothing was acknowledged, so nothing was checked"]
     expected: dict[str, dict[int, Row]] = {table: {} for table in tables.RAW}
     for (index, number), base in intended.items():
         for table, rows in tables.of_batch(index, number, base, agents[index].refusing).items():
@@ -141,13 +141,13 @@ def _at_most_once(spec: RollUp, stored: Stored, sent: Iterable[Row], refused: se
 def _counted(index: int, agent: Agent, stored: set[int]) -> list[str]:
     acts = agent.acts
     gone = acts.sealed - stored - acts.refused - acts.acknowledged
-    found = [] if acts.acknowledged else [f"host{index}: nothing was acknowledged, so nothing was checked"]
+    found = []
     # A commit that dropped old batches and was killed before it could say so.
     slack = 3 * acts.interrupted if agent.limited else 0
     if len(gone) > acts.lost + slack and not agent.uncounted:
         found.append(f"host{index}: {len(gone)} batches are nowhere, and the spool counted {acts.lost}: {_show(gone)}")
     not_acknowledged = len(acts.intended) - len(acts.acknowledged | acts.refused)
-    if acts.lost > not_acknowledged + acts.late + agent.kills:
+    if acts.lost > not_acknowledged + acts.late + acts.forgettable + agent.kills:
         found.append(f"host{index}: the spool counted {acts.lost} lost, and only {not_acknowledged} were open")
     missing = {number for number in acts.sealed if numbered.is_refused(number, agent.refusing)} & acts.acknowledged
     if missing:
