@@ -314,14 +314,19 @@ class Pipeline:
             with self._metrics.journal_seconds.time():
                 journal.append(block.id, record.write(block))
         except JournalError as error:
-            _log.error("batches are refused, their agents send them again", batches=len(block.parts), error=str(error))
-            self._trouble("journal", str(error))
-            self._metrics.journal_failures.inc()
-            for part in block.parts:
-                self._finish(part.batch, Refused(pb.Refusal.OVERLOADED, str(error), retryable=True))
-            return False
-        self._trouble("journal", "")
-        return True
+            words = str(error)
+        except Exception:  # this thread has to go on
+            _log.exception("a block cannot be journaled", block=block.id)
+            words = "internal error; see the aggregator's log"
+        else:
+            self._trouble("journal", "")
+            return True
+        _log.error("batches are refused, their agents send them again", batches=len(block.parts), error=words)
+        self._trouble("journal", words)
+        self._metrics.journal_failures.inc()
+        for part in block.parts:
+            self._finish(part.batch, Refused(pb.Refusal.OVERLOADED, words, retryable=True))
+        return False
 
     def _trouble(self, what: str, words: str) -> None:
         with self._lock:

@@ -303,3 +303,5 @@ class Store:
             clients, self._clients = self._clients, []
         for client in clients:
             client.close()
+        if self.url.embedded and tempfile.tempdir == str(Path(self.url.path + ".incoming")):
+            tempfile.tempdir = None  # the system's again

@@ -30,6 +30,26 @@ CAPABILITIES = (
     Capability("CAP_SYS_PTRACE", 19, "to name the services of other users' processes and their sockets", False),
 )
 
+#: Debian's kernels take kernel.perf_event_paranoid above 2 for "only CAP_SYS_ADMIN opens perf events", and a tracepoint
+#: is attached by one. Seen on Debian's 6.1, where 3 is the default; the kernel's own code stops at 2.
+FOR_PERF_EVENTS = Capability(
+    "CAP_SYS_ADMIN", _SYS_ADMIN, "to attach to tracepoints where kernel.perf_event_paranoid is above 2 (Debian)", True
+)
+_PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
+
+
+def paranoid() -> int:
+    """kernel.perf_event_paranoid; 2, the kernel's own default, where it cannot be read."""
+    try:
+        return int(_PARANOID.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 2
+
+
+def needed(level: int) -> tuple[Capability, ...]:
+    """Those that the agent needs where kernel.perf_event_paranoid is `level`."""
+    return (*CAPABILITIES, FOR_PERF_EVENTS) if level > 2 else CAPABILITIES
+
 
 def effective(status: Path = Path("/proc/self/status")) -> int:
     """The effective set as bits."""
@@ -37,13 +57,13 @@ def effective(status: Path = Path("/proc/self/status")) -> int:
     return int(next(line for line in lines if line.startswith("CapEff")).split()[1], 16)
 
 
-def missing(bits: int, tracefs_readable: bool) -> list[Capability]:
-    """Those of CAPABILITIES that are not among `bits` and that are needed."""
+def missing(bits: int, tracefs_readable: bool, level: int = 2) -> list[Capability]:
+    """Those of `needed(level)` that are not among `bits`."""
     # CAP_SYS_ADMIN includes what was split off from it in Linux 5.8.
     everything = bool(bits >> _SYS_ADMIN & 1)
     return [
         item
-        for item in CAPABILITIES
+        for item in needed(level)
         if not bits >> item.bit & 1
         and not (everything and item.bit >= 38)
         and not (tracefs_readable and item.name == "CAP_DAC_READ_SEARCH")
@@ -53,4 +73,4 @@ def missing(bits: int, tracefs_readable: bool) -> list[Capability]:
 def missing_here() -> list[Capability]:
     """Those that this process lacks."""
     readable = os.geteuid() == 0 or os.access(_EVENTS, os.R_OK | os.X_OK, effective_ids=True)
-    return missing(effective(), readable)
+    return missing(effective(), readable, paranoid())

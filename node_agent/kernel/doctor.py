@@ -34,7 +34,7 @@ class Finding:
 
 def _capabilities() -> Iterator[Finding]:
     absent = capabilities.missing_here()
-    for item in capabilities.CAPABILITIES:
+    for item in capabilities.needed(capabilities.paranoid()):
         has = item not in absent
         helps = "" if has else f"run as root, or add {item.name} to AmbientCapabilities of the unit"
         says = item.why if has else f"missing; needed {item.why}"

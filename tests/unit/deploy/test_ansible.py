@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
 
@@ -121,6 +123,20 @@ def test_the_unit_gives_exactly_what_the_agent_asks_for() -> None:
     assert sorted(re.findall(r"CAP_\w+", given.group(1))) == sorted(item.name for item in CAPABILITIES)
     for line in ("NoNewPrivileges=yes", "ProtectSystem=strict", "Type=notify", "WatchdogSec=", "Restart=on-failure"):
         assert line in unit
+
+
+@pytest.mark.parametrize(("level", "more"), [("2", []), ("3", ["CAP_SYS_ADMIN"])])
+def test_the_unit_follows_the_hosts_sysctl(level: str, more: list[str]) -> None:
+    environment = jinja2.Environment()
+    environment.filters["b64decode"] = lambda text: base64.b64decode(text).decode()
+    template = (ANSIBLE / "roles/sonde_agent/templates/sonde-agent.service.j2").read_text(encoding="utf-8")
+    content = base64.b64encode(level.encode() + b"\n").decode()
+    unit = environment.from_string(template).render(
+        sonde_agent_paranoid={"content": content}, sonde_agent_extra_capabilities=[]
+    )
+    for line in ("AmbientCapabilities=", "CapabilityBoundingSet="):
+        given = unit.partition(line)[2].partition("\n")[0].split()
+        assert sorted(given) == sorted([*(item.name for item in CAPABILITIES), *more])
 
 
 def test_only_what_comes_with_ansible_core_is_used() -> None:
