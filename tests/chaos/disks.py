@@ -1,11 +1,12 @@
 """Small file systems that can be filled, and files that get damaged.
 
-Invariants: what is mounted is below the folder of one run and is unmounted by `close`; a killed run's mounts are found
-by their place (`remove_leftovers`).
+Invariant: a process that called `keep_mounts_private` mounts for itself and its children alone, so the kernel unmounts
+with the last of them, however they end. Nobody else has to look for what a killed run left.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import subprocess
@@ -14,11 +15,21 @@ from pathlib import Path
 _BYTES = 8 << 20
 _PAGE = 4096
 _FILLER = "filler"
+_CLONE_NEWNS = 0x00020000  # linux/sched.h
 
 
 def available() -> bool:
     """Whether this process may mount."""
     return os.geteuid() == 0
+
+
+def keep_mounts_private() -> None:
+    """A mount namespace of this process's own, where it may mount at all; see unshare(2). Raises OSError."""
+    if not available():
+        return
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), "unshare of mounts: run as root with CAP_SYS_ADMIN")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
 
 
 class Disk:
@@ -48,14 +59,6 @@ class Disk:
     def close(self) -> None:
         """Unmount, whoever still uses it."""
         subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Unmount what a killed run left below `folder`."""
-    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
-        source, place, *_ = line.split()
-        if source == "sonde-chaos" and Path(place).is_relative_to(folder.resolve()):
-            subprocess.run(["umount", "--lazy", place], check=False)
 
 
 def corrupt_last_page(path: Path, rng: random.Random) -> bool:

@@ -109,12 +109,13 @@ class AgentProcess:
 
     def close(self) -> None:
         """End everything of it."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self.proxy.close()
-        if self.disk is not None:
-            self.disk.close()
+        with contextlib.ExitStack() as stack:
+            if self.disk is not None:
+                stack.callback(self.disk.close)
+            stack.callback(self.proxy.close)
+            if self.process is not None and self.process.poll() is None:
+                stack.callback(self.process.wait)
+                stack.callback(self.process.kill)
 
 
 class Fleet:

@@ -154,6 +154,7 @@ def main() -> int:
     given = parser.parse_args()
     end_with_parent(signal.SIGTERM)
     signal.signal(signal.SIGTERM, _stop)
+    disks.keep_mounts_private()
     run = Run(schedule.draw(given.seed, disks.available(), given.only), given.folder)
     given.folder.mkdir(parents=True)
     began = time.monotonic()

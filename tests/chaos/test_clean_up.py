@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -17,21 +18,23 @@ from tests.support.aggregators import ROOT
 _PATIENCE_S = 90.0
 
 
-def processes_of(folder: Path) -> list[str]:
-    """Command lines that name the folder."""
+def naming(folder: Path, file: str) -> list[str]:
+    """Lines of /proc/PID/`file`, of any process, that name the folder."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(folder) in line:
-            found.append(line)
+    for path in Path("/proc").glob(f"[0-9]*/{file}"):
+        with contextlib.suppress(OSError):  # a process that has just ended
+            lines = path.read_bytes().replace(b"\0", b" ").decode(errors="replace").splitlines()
+            found += [line for line in lines if str(folder) in line]
     return found
 
 
+def processes_of(folder: Path) -> list[str]:
+    return naming(folder, "cmdline")
+
+
 def mounts_of(folder: Path) -> list[str]:
-    return [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(folder) in line]
+    """In any mount namespace that a process is in."""
+    return naming(folder, "mounts")
 
 
 def until(true: Callable[[], object]) -> None:
@@ -50,6 +53,7 @@ def test_nothing_is_left_when_it_is_ended(tmp_path: Path, number: signal.Signals
         until(lambda: any(folder.glob("seed-*/agent*/acts")))
         assert processes_of(folder)
         assert mounts_of(folder) or not disks.available()
+        assert str(folder) not in Path("/proc/self/mounts").read_text()
         chaos.send_signal(number)
         out, _ = chaos.communicate(timeout=_PATIENCE_S)
     if number != signal.SIGKILL:
