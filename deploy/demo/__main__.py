@@ -136,12 +136,16 @@ def _start(stack: contextlib.ExitStack, folder: workdir.Workdir, ports: Ports, f
         text.say("making the hosts web, app and db; starting aggregator, dashboard, and one agent a host")
         network = stack.enter_context(hosts.network())
         # The agents compile their probes for seconds, and wait for the aggregator if they are done first.
-        for agent in parts.agents(folder.logs, network, ports):
+        agents = parts.agents(folder.logs, network, ports)
+        for agent in agents:
             launch(agent)
-            watched.append(agent)
+        watched += agents
         launch(dashboard)
         text.say("starting MariaDB and Redis on db, the API on app, nginx on web")
         watched += stack.enter_context(hosts.servers(network, workdir.CACHE / "mariadb"))
+        # Not before: a request that only one end saw would look as if Sonde had lost the other.
+        for agent in agents:
+            agent.wait_ready()
         load = hosts.Load(network)
         stack.callback(load.stop)
         load.start()

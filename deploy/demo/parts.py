@@ -101,7 +101,7 @@ def dashboard(logs: Path, ports: Ports) -> Part:
 
 
 def agents(logs: Path, network: Network, ports: Ports) -> list[Part]:
-    """One agent a host, limited to the host's namespace."""
+    """One agent a host, limited to the host's namespace; its metrics listen once its probes are attached."""
     return [
         Part(
             f"agent-{host}",
@@ -117,6 +117,7 @@ def agents(logs: Path, network: Network, ports: Ports) -> list[Part]:
             f"127.0.0.1:{ports.metrics + number}",
             "--spool-path",
             str(logs.parent / f"spool-{host}.db"),
+            ports=(ports.metrics + number,),
         )
         for number, host in enumerate(network)
     ]

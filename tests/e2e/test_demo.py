@@ -106,8 +106,7 @@ def test_each_client_row_joins_one_server_row() -> None:
         "SELECT count(), countIf(servers = 1), countIf(servers > 1) FROM ("
         "SELECT exchange_id, countIf(role = 'server') AS servers, countIf(role = 'client') AS clients, "
         "min(start) AS first FROM requests GROUP BY exchange_id) "
-        "WHERE clients > 0 AND first BETWEEN (SELECT min(start) + INTERVAL 10 SECOND FROM requests) "
-        "AND (SELECT max(start) - INTERVAL 5 SECOND FROM requests)"
+        "WHERE clients > 0 AND first < (SELECT max(start) - INTERVAL 5 SECOND FROM requests)"
     )
     assert clients > 1_000
     assert twice == 0
