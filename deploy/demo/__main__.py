@@ -144,8 +144,12 @@ def _start(stack: contextlib.ExitStack, folder: workdir.Workdir, ports: Ports, f
         text.say("starting MariaDB and Redis on db, the API on app, nginx on web")
         watched += stack.enter_context(hosts.servers(network, workdir.CACHE / "mariadb"))
         # Not before: a request that only one end saw would look as if Sonde had lost the other.
-        for agent in agents:
-            agent.wait_ready()
+        _wait(
+            "the agents' probes",
+            lambda: all(agent.listening for agent in agents),
+            lambda: _check(watched),
+            FIRST_DATA_S,
+        )
         load = hosts.Load(network)
         stack.callback(load.stop)
         load.start()

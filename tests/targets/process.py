@@ -80,10 +80,15 @@ class Process:
                 start_new_session=True,
             )
 
+    @property
+    def listening(self) -> bool:
+        """Whether all of its ports listen."""
+        return all(listens(self.pid, port) for port in self.ports)
+
     def wait_ready(self) -> None:
         """Waits until its ports listen; raises TargetError with its log otherwise."""
         deadline = time.monotonic() + self.timeout_s
-        while not all(listens(self.pid, port) for port in self.ports):
+        while not self.listening:
             if self.child is not None and self.child.poll() is not None:
                 raise TargetError(f"{self.argv[0]} ended with {self.child.returncode}: {self.tail()}")
             if time.monotonic() > deadline:
